@@ -1,0 +1,77 @@
+// Package config is config.yaml: its schema, defaults and validation. Flags
+// are merged into it by the CLI; deeper code sees a Config and never a flag.
+package config
+
+// Config is what a user may set. The zero value is not useful; start from Default.
+type Config struct {
+	// APIPort is the TCP port of the Kubernetes API on loopback and on the node's address.
+	APIPort int `json:"apiPort"`
+	// NodeName is the Kubernetes node's name; "" takes the host name, lower case. Fixed at creation.
+	NodeName string `json:"nodeName"`
+	// Group may use the Docker socket, the control socket and the kubeconfig; "" takes docker where that group exists, else root.
+	Group string `json:"group"`
+	// Without names the optional parts that stay off: "cluster" (takes dns and network policy with it), "docker".
+	Without []string `json:"without"`
+	// CgroupRoot is the cgroup (or, under systemd, the slice without ".slice") that holds every container and pod.
+	CgroupRoot string `json:"cgroupRoot"`
+	Network    Network `json:"network"`
+	Docker     Docker  `json:"docker"`
+	Log        Log     `json:"log"`
+	Proxy      Proxy   `json:"proxy"`
+}
+
+// Network has the addresses. CIDRs are fixed at creation of the data directory; an overlap with
+// a route of the host is found then and another range is picked, unless the user set it.
+type Network struct {
+	PodCIDR      string `json:"podCIDR"`      // default 10.42.0.0/16, /22 per node
+	ServiceCIDR  string `json:"serviceCIDR"`  // default 10.43.0.0/16
+	PodCIDR6     string `json:"podCIDR6"`     // default fd42:b0c5:42::/48, /64 per node
+	ServiceCIDR6 string `json:"serviceCIDR6"` // default fd42:b0c5:43::/112
+	// IPv6 is "auto" (on where the host has IPv6), "on" or "off".
+	IPv6 string `json:"ipv6"`
+	// Bridge is the pods' bridge, DockerBridge that of Docker's default network.
+	Bridge       string `json:"bridge"`       // default boxyard0
+	DockerBridge string `json:"dockerBridge"` // default boxyard1
+	DockerCIDR   string `json:"dockerCIDR"`   // default 10.44.0.0/16: the default bridge's network
+	DockerPool   string `json:"dockerPool"`   // default 10.45.0.0/16: user-defined networks, /24 each
+}
+
+// Docker has what dockerd.json may be told.
+type Docker struct {
+	// Socket also serves the API at /var/run/docker.sock: "auto" (where that path is free), "on", "off".
+	Socket string `json:"socket"`
+}
+
+// Log bounds the log files of the parts.
+type Log struct {
+	MaxSizeMB int `json:"maxSizeMB"` // of one file before it is rotated; default 20
+	MaxFiles  int `json:"maxFiles"`  // kept after rotation, the live one included; default 3
+}
+
+// Proxy is what parts that fetch images use. Empty values fall back to the environment of `boxyard up`.
+type Proxy struct {
+	HTTP    string `json:"http"`
+	HTTPS   string `json:"https"`
+	NoProxy string `json:"noProxy"`
+}
+
+// Default is the configuration of a machine without a config.yaml.
+func Default() Config {
+	return Config{
+		APIPort:    6443,
+		CgroupRoot: "boxyard",
+		Network: Network{
+			PodCIDR:      "10.42.0.0/16",
+			ServiceCIDR:  "10.43.0.0/16",
+			PodCIDR6:     "fd42:b0c5:42::/48",
+			ServiceCIDR6: "fd42:b0c5:43::/112",
+			IPv6:         "auto",
+			Bridge:       "boxyard0",
+			DockerBridge: "boxyard1",
+			DockerCIDR:   "10.44.0.0/16",
+			DockerPool:   "10.45.0.0/16",
+		},
+		Docker: Docker{Socket: "auto"},
+		Log:    Log{MaxSizeMB: 20, MaxFiles: 3},
+	}
+}

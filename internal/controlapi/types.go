@@ -1,0 +1,45 @@
+package controlapi
+
+import "time"
+
+// Status is the answer of GET /v1/status and of `boxyard status -o json`.
+type Status struct {
+	Ready      bool              `json:"ready"`
+	PID        int               `json:"pid"`
+	Version    string            `json:"version"`
+	Components []ComponentStatus `json:"components"`
+}
+
+// ComponentStatus is one part of the machine.
+type ComponentStatus struct {
+	Name        string    `json:"name"`
+	State       string    `json:"state"` // a supervisor.State
+	Since       time.Time `json:"since"`
+	PID         int       `json:"pid,omitempty"`
+	MemoryBytes int64     `json:"memoryBytes,omitempty"` // anonymous memory, bytes
+	Version     string    `json:"version,omitempty"`
+	WaitingFor  string    `json:"waitingFor,omitempty"`
+	Restarts    int       `json:"restarts,omitempty"`
+	LastError   string    `json:"lastError,omitempty"`
+}
+
+// Event is one line of the GET /v1/events stream (JSON lines, oldest first, then live).
+type Event struct {
+	Time      time.Time `json:"time"`
+	Component string    `json:"component"`
+	From      string    `json:"from"`
+	To        string    `json:"to"`
+	Reason    string    `json:"reason,omitempty"`
+}
+
+// DownRequest is the body of POST /v1/down. The answer comes when everything has stopped.
+type DownRequest struct {
+	KeepContainers bool `json:"keepContainers"`
+}
+
+// Error is the body of every answer that is not 2xx.
+type Error struct {
+	Code    string `json:"code"`
+	Summary string `json:"summary"`
+	Hint    string `json:"hint,omitempty"`
+}
