@@ -1,5 +1,3 @@
-// Package config is config.yaml: its schema, defaults and validation. Flags
-// are merged into it by the CLI; deeper code sees a Config and never a flag.
 package config
 
 // Config is what a user may set. The zero value is not useful; start from Default.
@@ -13,7 +11,7 @@ type Config struct {
 	// Without names the optional parts that stay off: "cluster" (takes dns and network policy with it), "docker".
 	Without []string `json:"without"`
 	// CgroupRoot is the cgroup (or, under systemd, the slice without ".slice") that holds every container and pod.
-	CgroupRoot string `json:"cgroupRoot"`
+	CgroupRoot string  `json:"cgroupRoot"`
 	Network    Network `json:"network"`
 	Docker     Docker  `json:"docker"`
 	Log        Log     `json:"log"`
