@@ -2,11 +2,24 @@ package controlapi
 
 import "time"
 
+// Phases of the daemon's life.
+const (
+	PhaseStarting = "starting" // config, preflight, payload, certificates: no part runs yet
+	PhaseRunning  = "running"
+	PhaseStopping = "stopping"
+)
+
 // Status is the answer of GET /v1/status and of `boxyard status -o json`.
 type Status struct {
-	Ready      bool              `json:"ready"`
-	PID        int               `json:"pid"`
-	Version    string            `json:"version"`
+	Ready   bool   `json:"ready"`
+	Phase   string `json:"phase"`
+	PID     int    `json:"pid"`
+	Version string `json:"version"`
+	// Since is when the daemon started.
+	Since time.Time `json:"since"`
+	// NodeIP and APIPort say where the Kubernetes API listens; empty without the cluster.
+	NodeIP     string            `json:"nodeIP,omitempty"`
+	APIPort    int               `json:"apiPort,omitempty"`
 	Components []ComponentStatus `json:"components"`
 }
 
@@ -42,4 +55,6 @@ type Error struct {
 	Code    string `json:"code"`
 	Summary string `json:"summary"`
 	Hint    string `json:"hint,omitempty"`
+	// Exit is the exit code of the command that gets the error; 0 means fault.ExitError.
+	Exit int `json:"exit,omitempty"`
 }
