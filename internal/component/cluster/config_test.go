@@ -1,0 +1,54 @@
+package cluster
+
+import (
+	"net/netip"
+	"os"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/boxyard/boxyard/internal/paths"
+)
+
+func options() Options {
+	return Options{
+		Layout:   paths.Default(),
+		Boxyard:  "the boxyard version",
+		NodeName: "laptop",
+		NodeIPs:  []netip.Addr{netip.MustParseAddr("10.42.0.1"), netip.MustParseAddr("fd42:b0c5:42::1")},
+		APIPort:  6443,
+		PodCIDRs: []netip.Prefix{netip.MustParsePrefix("10.42.0.0/16"), netip.MustParsePrefix("fd42:b0c5:42::/48")},
+		ServiceCIDRs: []netip.Prefix{
+			netip.MustParsePrefix("10.43.0.0/16"), netip.MustParsePrefix("fd42:b0c5:43::/112"),
+		},
+		ClusterDNS:      []netip.Addr{netip.MustParseAddr("10.43.0.10")},
+		DNSPort:         10053,
+		Bridge:          "boxyard0",
+		CgroupRoot:      "/boxyard",
+		CgroupDriver:    "cgroupfs",
+		ImagesInUseFile: "/var/lib/boxyard/images-in-use.json",
+		ResolvConf:      "/etc/resolv.conf",
+	}
+}
+
+func TestConfigIsGolden(t *testing.T) {
+	got, err := NewConfig(options()).encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile("testdata/cluster.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), string(got)); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestSingleStackHasOneMaskSize(t *testing.T) {
+	o := options()
+	o.PodCIDRs = o.PodCIDRs[:1]
+	if d := cmp.Diff([]int{22}, NewConfig(o).NodeCIDRMaskSizes); d != "" {
+		t.Error(d)
+	}
+}
