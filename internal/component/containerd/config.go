@@ -1,0 +1,143 @@
+package containerd
+
+import (
+	"bytes"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"text/template"
+)
+
+//go:embed config.toml.tmpl
+var configTemplate string
+
+// NetworkName is the CNI network of the pods. libcni names its cached results after it.
+const NetworkName = "boxyard"
+
+// settings is what config.toml.tmpl is filled with.
+type settings struct {
+	Root, State, Temp string
+	Socket, TTRPC     string
+	ShimSockets       string
+	PauseImage        string
+	Certs             string
+	CNIBin, CNIConf   string
+	Shim, Runc        string
+	RuncRoot          string
+	SystemdCgroup     bool
+	RestrictOOM       bool
+	OOMScore          int
+	Disabled          []string
+}
+
+// configTOML builds containerd's configuration, version 4 of its format. What is not
+// mentioned has upstream's default (`containerd config default`).
+func configTOML(o Options) ([]byte, error) {
+	s := settings{
+		Root:          o.Layout.DataOf(name),
+		State:         o.Layout.RunOf(name),
+		Temp:          filepath.Join(o.Layout.DataOf(name), "tmp"),
+		Socket:        o.Layout.ContainerdSocket(),
+		TTRPC:         o.Layout.ContainerdSocket() + ".ttrpc",
+		ShimSockets:   shimSockets(o),
+		PauseImage:    o.PauseImage,
+		Certs:         certsDir(o),
+		CNIBin:        filepath.Join(o.Payload, "cni"),
+		CNIConf:       cniDir(o),
+		Shim:          filepath.Join(o.Payload, "containerd-shim-runc-v2"),
+		Runc:          filepath.Join(o.Payload, "runc"),
+		RuncRoot:      filepath.Join(o.Layout.RunOf(name), "runc"),
+		SystemdCgroup: o.CgroupDriver == "systemd",
+		RestrictOOM:   !o.CapResource,
+		Disabled:      disabledPlugins(),
+	}
+	if o.CapResource {
+		// As upstream's containerd.service has it; lowering the score needs CAP_SYS_RESOURCE.
+		s.OOMScore = -999
+	}
+	t, err := template.New("config.toml").Funcs(template.FuncMap{"q": strconv.Quote}).Parse(configTemplate)
+	if err != nil {
+		return nil, fmt.Errorf("parse the template of config.toml: %w", err)
+	}
+	var b bytes.Buffer
+	if err := t.Execute(&b, s); err != nil {
+		return nil, fmt.Errorf("fill the template of config.toml: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+func disabledPlugins() []string {
+	return []string{
+		"io.containerd.snapshotter.v1.blockfile",
+		"io.containerd.snapshotter.v1.devmapper",
+		"io.containerd.snapshotter.v1.erofs",
+		"io.containerd.snapshotter.v1.native",
+		"io.containerd.snapshotter.v1.zfs",
+		"io.containerd.differ.v1.erofs",
+		"io.containerd.mount-handler.v1.erofs",
+		"io.containerd.image-verifier.v1.bindir",     // runs programs from /opt/containerd/image-verifier/bin
+		"io.containerd.internal.v1.opt",              // makes /opt/containerd and puts it first in PATH
+		"io.containerd.nri.v1.nri",                   // listens on /var/run/nri/nri.sock, runs /opt/nri/plugins
+		"io.containerd.monitor.container.v1.restart", // restarts by a label of `nerdctl`; Docker and the kubelet do it here
+		"io.containerd.internal.v1.tracing",
+		"io.containerd.tracing.processor.v1.otlp",
+	}
+}
+
+// cniList builds the network of the pods. The bridge and its addresses are made by the
+// component network before; isGateway tells the plugin to take the bridge's address as the pods' gateway.
+func cniList(o Options) ([]byte, error) {
+	ranges := make([][]map[string]string, 0, len(o.PodCIDRs))
+	routes := make([]map[string]string, 0, len(o.PodCIDRs))
+	for _, c := range o.PodCIDRs {
+		ranges = append(ranges, []map[string]string{{"subnet": c.String()}})
+		dst := "0.0.0.0/0"
+		if c.Addr().Is6() {
+			dst = "::/0"
+		}
+		routes = append(routes, map[string]string{"dst": dst})
+	}
+	list := map[string]any{
+		"cniVersion": "1.0.0",
+		"name":       NetworkName,
+		"plugins": []map[string]any{
+			{
+				"type":        "bridge",
+				"bridge":      o.Bridge,
+				"isGateway":   true,
+				"ipMasq":      false, // the nft table inet boxyard does it for all pods at once
+				"hairpinMode": true,  // a pod reaches itself through its own Service
+				"ipam": map[string]any{
+					"type":    "host-local",
+					"dataDir": ipamDir(o),
+					"ranges":  ranges,
+					"routes":  routes,
+				},
+			},
+			{
+				"type":         "portmap",
+				"backend":      "nftables", // it would take iptables wherever that is installed
+				"snat":         true,
+				"capabilities": map[string]bool{"portMappings": true},
+			},
+		},
+	}
+	b, err := json.MarshalIndent(list, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("encode the CNI configuration: %w", err)
+	}
+	return append(b, '\n'), nil
+}
+
+// ipamDir holds the addresses in use, one file each. It lies in the runtime directory because
+// an address is held by a network namespace, and both must end with a reboot: kept on disk, an
+// address whose pod containerd has forgotten would be taken for ever.
+func ipamDir(o Options) string { return filepath.Join(o.Layout.RunOf("cni"), "networks") }
+
+func cniDir(o Options) string      { return filepath.Join(o.Layout.RunOf(name), "cni") }
+func certsDir(o Options) string    { return filepath.Join(o.Layout.RunOf(name), "certs.d") }
+func shimSockets(o Options) string { return filepath.Join(o.Layout.RunOf(name), "s") }
+func configFile(o Options) string  { return filepath.Join(o.Layout.RunOf(name), "config.toml") }
+func hostsFile(o Options) string   { return filepath.Join(certsDir(o), "_default", "hosts.toml") }

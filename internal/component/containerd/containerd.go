@@ -1,0 +1,197 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/boxyard/boxyard/internal/config"
+	"github.com/boxyard/boxyard/internal/paths"
+	"github.com/boxyard/boxyard/internal/process"
+	"github.com/boxyard/boxyard/internal/workload"
+)
+
+const name = "containerd"
+
+// Options is what the component needs to know. All values are final: nothing is looked up later.
+type Options struct {
+	Layout paths.Layout
+	// Payload is the directory of the payload's binaries, by a name that outlives an upgrade
+	// (the link `current`): containerd keeps the paths of runc and of the shim with each container.
+	Payload string
+	Version string // upstream version, for status
+	Log     config.Log
+	Proxy   config.Proxy // for pulling images
+	Cgroup  string       // of the process itself, see process.Spec
+
+	PauseImage   string         // sandbox image of pods, pinned: "docker.io/boxyard/pause:0.1.0"
+	Bridge       string         // the pods' bridge
+	PodCIDRs     []netip.Prefix // this node's pod ranges: one for IPv4, and one for IPv6 where that is on
+	CgroupDriver string         // "systemd" or "cgroupfs"
+	CapResource  bool           // the host grants CAP_SYS_RESOURCE
+	MirrorHosts  string         // hosts.toml for every registry (see component/images); "" for none
+	StopGrace    time.Duration  // between SIGTERM and SIGKILL for what still runs at `down`; default 10 s
+}
+
+// Component is the supervised containerd.
+type Component struct {
+	process.Runner
+	o Options
+}
+
+// New returns the component; nothing is touched before Prepare.
+func New(o Options) *Component {
+	if o.StopGrace == 0 {
+		o.StopGrace = 10 * time.Second
+	}
+	c := &Component{o: o}
+	c.Runner = process.Runner{
+		Spec:       c.spec,
+		Probe:      c.probe,
+		BeforeStop: c.beforeStop,
+	}
+	return c
+}
+
+// Name implements supervisor.Component.
+func (c *Component) Name() string { return name }
+
+// Requires implements supervisor.Component: the bridge must be there before a pod is.
+func (c *Component) Requires() []string { return []string{"network"} }
+
+// Prepare writes the configuration.
+func (c *Component) Prepare(context.Context) error {
+	conf, err := configTOML(c.o)
+	if err != nil {
+		return err
+	}
+	network, err := cniList(c.o)
+	if err != nil {
+		return err
+	}
+	files := map[string][]byte{
+		configFile(c.o): conf,
+		filepath.Join(cniDir(c.o), "10-boxyard.conflist"): network,
+	}
+	if c.o.MirrorHosts != "" {
+		files[hostsFile(c.o)] = []byte(c.o.MirrorHosts)
+	}
+	if err := makeDirs(c.o); err != nil {
+		return err
+	}
+	for path, data := range files {
+		if err := writeFile(path, data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Component) spec(context.Context) (process.Spec, error) {
+	return process.Spec{
+		Name:        name,
+		Path:        filepath.Join(c.o.Payload, name),
+		Args:        []string{"--config", configFile(c.o)},
+		Env:         environment(c.o),
+		Dir:         c.o.Layout.DataOf(name),
+		LogFile:     c.o.Layout.LogFile(name),
+		StateDir:    c.o.Layout.ProcessDir(),
+		Version:     c.o.Version,
+		Cgroup:      c.o.Cgroup,
+		StopTimeout: 10 * time.Second,
+		Log:         c.o.Log,
+	}, nil
+}
+
+// environment is the complete environment. Shims and runc inherit it, and they find each other
+// and nft through PATH.
+func environment(o Options) []string {
+	env := []string{
+		"PATH=" + o.Payload + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"HOME=" + o.Layout.DataOf(name),
+	}
+	return append(env, proxyEnv(o.Proxy)...)
+}
+
+func proxyEnv(p config.Proxy) []string {
+	var env []string
+	for _, v := range []struct{ key, value string }{
+		{"HTTP_PROXY", p.HTTP}, {"HTTPS_PROXY", p.HTTPS}, {"NO_PROXY", p.NoProxy},
+	} {
+		if v.value != "" {
+			env = append(env, v.key+"="+v.value)
+		}
+	}
+	return env
+}
+
+// probe asks the CRI plugin, which answers when the rest of containerd does: it is the last to start.
+func (c *Component) probe(ctx context.Context) error {
+	conn, err := grpc.NewClient("unix://"+c.o.Layout.ContainerdSocket(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return fmt.Errorf("connect to containerd: %w", err)
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	status, err := runtime.NewRuntimeServiceClient(conn).Status(ctx, &runtime.StatusRequest{})
+	if err != nil {
+		return fmt.Errorf("containerd does not answer: %w", err)
+	}
+	for _, cond := range status.GetStatus().GetConditions() {
+		// There are more conditions, and they only warn: one is false wherever cgroups are of version 1.
+		if !cond.GetStatus() && (cond.GetType() == runtime.RuntimeReady || cond.GetType() == runtime.NetworkReady) {
+			return fmt.Errorf("containerd: %s is false: %s", cond.GetType(), cond.GetMessage())
+		}
+	}
+	return nil
+}
+
+// beforeStop ends what still runs, unless it is to be kept: pods first, so that their network is
+// taken down properly, then whatever Docker left behind because it was away or was stopped too hard.
+func (c *Component) beforeStop(ctx context.Context, keep bool) error {
+	if keep {
+		return nil
+	}
+	socket := c.o.Layout.ContainerdSocket()
+	return errors.Join(
+		workload.StopPods(ctx, socket, c.o.StopGrace),
+		workload.StopTasks(ctx, socket, c.o.StopGrace),
+	)
+}
+
+// makeDirs makes the directories that are private to root before anything is in them.
+func makeDirs(o Options) error {
+	for _, d := range []string{
+		o.Layout.DataOf(name), o.Layout.RunOf(name), cniDir(o), ipamDir(o), shimSockets(o), filepath.Dir(hostsFile(o)),
+	} {
+		if err := os.MkdirAll(d, 0o711); err != nil {
+			return fmt.Errorf("make containerd's directories: %w", err)
+		}
+	}
+	return nil
+}
+
+// writeFile replaces path whole, so that a reader never sees half of it. A file that is the same
+// already is left alone: the CRI plugin reloads its network at every change it is told of.
+func writeFile(path string, data []byte) error {
+	if old, err := os.ReadFile(path); err == nil && string(old) == string(data) {
+		return nil
+	}
+	tmp := path + ".tmp"
+	if err := os.WriteFile(tmp, data, 0o600); err != nil {
+		return fmt.Errorf("write containerd's configuration: %w", err)
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return fmt.Errorf("write containerd's configuration: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,200 @@
+package dockerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/moby/moby/client"
+
+	"github.com/boxyard/boxyard/internal/config"
+	"github.com/boxyard/boxyard/internal/paths"
+	"github.com/boxyard/boxyard/internal/process"
+)
+
+const name = "dockerd"
+
+// Options is what the component needs to know. All values are final: nothing is looked up later.
+type Options struct {
+	Layout paths.Layout
+	// Payload is the directory of the payload's binaries, by a name that outlives an upgrade (the link `current`).
+	Payload string
+	Version string // upstream version, for status
+	Log     config.Log
+	Proxy   config.Proxy
+	Cgroup  string // of the process itself, see process.Spec
+
+	Bridge       string       // the default network's bridge; made before, with its address
+	CIDR         netip.Prefix // its IPv4 network
+	CIDR6        netip.Prefix // its IPv6 network; the zero Prefix leaves IPv6 off there, as upstream has it
+	Pool         netip.Prefix // user-defined networks are cut from it
+	CgroupRoot   string       // config.Config.CgroupRoot
+	CgroupDriver string       // "systemd" or "cgroupfs"
+
+	GID        int    // group of the socket
+	PublicLink string // /var/run/docker.sock; "" where the layout is not the machine's ordinary one
+	Socket     string // config.Docker.Socket: what to do about PublicLink
+	// Access lets the users in who may use the socket; it is called once dockerd listens. Nil leaves it to GID.
+	Access func(socket string) error
+}
+
+// Component is the supervised dockerd.
+type Component struct {
+	process.Runner
+	o Options
+}
+
+// New returns the component; nothing is touched before Prepare.
+func New(o Options) *Component {
+	c := &Component{o: o}
+	c.Runner = process.Runner{
+		Spec:       c.spec,
+		Probe:      c.probe,
+		AfterReady: c.afterReady,
+		BeforeStop: c.beforeStop,
+	}
+	return c
+}
+
+// Name implements supervisor.Component.
+func (c *Component) Name() string { return name }
+
+// Requires implements supervisor.Component.
+func (c *Component) Requires() []string { return []string{"containerd", "network"} }
+
+// Prepare writes daemon.json and looks whether the public socket can be had.
+func (c *Component) Prepare(context.Context) error {
+	if err := checkLink(c.o); err != nil {
+		return err
+	}
+	// 0711: the socket of exec-root/plugins is reached by containers that are not root.
+	if err := os.MkdirAll(c.o.Layout.RunOf(name), 0o711); err != nil {
+		return fmt.Errorf("make dockerd's directory: %w", err)
+	}
+	if err := os.MkdirAll(c.o.Layout.DataOf("docker"), 0o710); err != nil {
+		return fmt.Errorf("make dockerd's directory: %w", err)
+	}
+	return writeConfig(c.o, true)
+}
+
+func (c *Component) spec(context.Context) (process.Spec, error) {
+	return process.Spec{
+		Name:     name,
+		Path:     filepath.Join(c.o.Payload, name),
+		Args:     arguments(c.o),
+		Env:      environment(c.o),
+		Dir:      c.o.Layout.DataOf("docker"),
+		LogFile:  c.o.Layout.LogFile(name),
+		StateDir: c.o.Layout.ProcessDir(),
+		Version:  c.o.Version,
+		Cgroup:   c.o.Cgroup,
+		// Longer than dockerd takes to stop containers with an ordinary stop timeout.
+		StopTimeout: (shutdownSeconds + 15) * time.Second,
+		Log:         c.o.Log,
+	}, nil
+}
+
+// environment is the complete environment. PATH leads to runc, nft, and git for build contexts.
+func environment(o Options) []string {
+	return []string{
+		"PATH=" + o.Payload + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"HOME=" + o.Layout.DataOf("docker"),
+	}
+}
+
+// probe pings: dockerd listens early, but answers when containers and networks are restored.
+func (c *Component) probe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	cli, err := client.New(client.WithHost("unix://" + c.o.Layout.DockerSocket()))
+	if err != nil {
+		return fmt.Errorf("connect to dockerd: %w", err)
+	}
+	defer cli.Close()
+	if _, err := cli.Ping(ctx, client.PingOptions{}); err != nil {
+		return fmt.Errorf("dockerd does not answer: %w", err)
+	}
+	return nil
+}
+
+func (c *Component) afterReady(context.Context) error {
+	if c.o.Access != nil {
+		if err := c.o.Access(c.o.Layout.DockerSocket()); err != nil {
+			return err
+		}
+	}
+	return makeLink(c.o)
+}
+
+// beforeStop decides what SIGTERM will mean. dockerd leaves containers running as long as
+// live-restore is on; for an ordinary stop it is turned off in the running dockerd, which
+// then stops them as a shutdown does, so that restart policies bring them back later.
+func (c *Component) beforeStop(ctx context.Context, keep bool) error {
+	if err := RemoveLink(c.o.PublicLink, c.o.Layout.DockerSocket()); err != nil {
+		return err
+	}
+	if keep {
+		return nil
+	}
+	if err := writeConfig(c.o, false); err != nil {
+		return err
+	}
+	if err := c.reload(); err != nil {
+		return err
+	}
+	return waitLiveRestoreOff(ctx, c.o.Layout.DockerSocket())
+}
+
+func (c *Component) reload() error {
+	p, err := os.FindProcess(c.PID())
+	if err != nil {
+		return fmt.Errorf("reload dockerd: %w", err)
+	}
+	if err := p.Signal(syscall.SIGHUP); err != nil {
+		return fmt.Errorf("reload dockerd: %w", err)
+	}
+	return nil
+}
+
+func waitLiveRestoreOff(ctx context.Context, socket string) error {
+	cli, err := client.New(client.WithHost("unix://" + socket))
+	if err != nil {
+		return fmt.Errorf("connect to dockerd: %w", err)
+	}
+	defer cli.Close()
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		answer, err := cli.Info(ctx, client.InfoOptions{})
+		if err == nil && !answer.Info.LiveRestoreEnabled {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(errors.New("dockerd did not turn live-restore off, containers may go on"), err)
+		case <-tick.C:
+		}
+	}
+}
+
+func writeConfig(o Options, liveRestore bool) error {
+	data, err := daemonJSON(o, liveRestore)
+	if err != nil {
+		return err
+	}
+	tmp := configFile(o) + ".tmp"
+	if err := os.WriteFile(tmp, data, 0o600); err != nil {
+		return fmt.Errorf("write daemon.json: %w", err)
+	}
+	if err := os.Rename(tmp, configFile(o)); err != nil {
+		return fmt.Errorf("write daemon.json: %w", err)
+	}
+	return nil
+}

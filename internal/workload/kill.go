@@ -1,0 +1,121 @@
+package workload
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// KillAll ends, at once and without asking, the shims of the containerd at socket and every process
+// in the given cgroups (relative to the roots of the hierarchies, as in RemoveCgroups). It needs
+// no containerd. It waits until they are gone or ctx ends.
+//
+// A shim is known by its executable's file name together with the socket in its -address argument, and by
+// living in our mount namespace: another instance may have the same path in its own.
+func KillAll(ctx context.Context, socket string, cgroups ...string) error {
+	return killAll(ctx, "/proc", CgroupMounts, socket, cgroups)
+}
+
+func killAll(ctx context.Context, proc string, mounts func() ([]string, error), socket string, cgroups []string) error {
+	hierarchies, err := mounts()
+	if err != nil {
+		return err
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		// Shims first: a shim that sees its container end would do its own cleaning up meanwhile.
+		pids, err := shims(proc, socket)
+		if err != nil {
+			return err
+		}
+		for _, h := range hierarchies {
+			for _, c := range cgroups {
+				pids = append(pids, cgroupPIDs(filepath.Join(h, c))...)
+			}
+		}
+		pids = slices.DeleteFunc(pids, func(pid int) bool { return pid == os.Getpid() })
+		if len(pids) == 0 {
+			return nil
+		}
+		for _, pid := range pids {
+			if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+				return fmt.Errorf("kill process %d: %w", pid, err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("processes %v are still there after SIGKILL: %w", pids, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+// shims finds the live shims of the containerd at socket.
+func shims(proc, socket string) ([]int, error) {
+	entries, err := os.ReadDir(proc)
+	if err != nil {
+		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	ours, err := os.Readlink(filepath.Join(proc, "self", "ns", "mnt"))
+	if err != nil {
+		return nil, fmt.Errorf("read our mount namespace: %w", err)
+	}
+	var found []int
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		// A process may end between any two of these reads: what cannot be read is not there.
+		line, err := os.ReadFile(filepath.Join(proc, e.Name(), "cmdline"))
+		if err != nil || !isShim(line, socket) {
+			continue
+		}
+		ns, err := os.Readlink(filepath.Join(proc, e.Name(), "ns", "mnt"))
+		if err == nil && ns == ours {
+			found = append(found, pid)
+		}
+	}
+	return found, nil
+}
+
+// isShim reads a command line as containerd builds it (core/runtime/v2/command.go). A zombie's is empty.
+func isShim(cmdline []byte, socket string) bool {
+	args := bytes.Split(bytes.TrimSuffix(cmdline, []byte{0}), []byte{0})
+	if filepath.Base(string(args[0])) != "containerd-shim-runc-v2" {
+		return false
+	}
+	i := slices.IndexFunc(args, func(a []byte) bool { return string(a) == "-address" })
+	return i > 0 && i+1 < len(args) && string(args[i+1]) == socket
+}
+
+// cgroupPIDs lists the processes in dir and beneath it. A cgroup that is gone has none.
+func cgroupPIDs(dir string) []int {
+	var pids []int
+	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return nil
+		}
+		data, err := os.ReadFile(filepath.Join(path, "cgroup.procs"))
+		if err != nil {
+			return nil
+		}
+		for _, f := range bytes.Fields(data) {
+			if pid, err := strconv.Atoi(string(f)); err == nil && pid > 0 {
+				pids = append(pids, pid)
+			}
+		}
+		return nil
+	})
+	return pids
+}
