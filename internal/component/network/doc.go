@@ -1,0 +1,9 @@
+// Package network makes and keeps what lies under pods and containers: their
+// bridges, the node's address, the routes of the cluster's ranges, the nft table
+// "inet boxyard", acceptance past a host firewall, and the sysctls that all of it
+// needs. What disappears while Boxyard runs is made again. Stopping the component
+// leaves everything as it is, since pods and containers outlive it; Remove takes
+// everything back, except the sysctls, which package host records and restores.
+//
+// It belongs to package daemon and imports no other component.
+package network

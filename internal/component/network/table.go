@@ -1,0 +1,97 @@
+package network
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// The table that is ours alone. Nobody else's rules are in it.
+const (
+	tableFamily = "inet"
+	tableName   = "boxyard"
+)
+
+// table is our nft table. Each rule has a comment of its own, by which a rule
+// that was removed by hand is missed.
+type table struct {
+	chains []tableChain
+}
+
+type tableChain struct {
+	name, kind string
+	rules      []tableRule
+}
+
+type tableRule struct{ statement, comment string }
+
+func newTable(o Options) table {
+	postrouting := tableChain{name: "postrouting", kind: "type nat hook postrouting priority 100; policy accept;"}
+	// After every filter at the usual priority: kube-proxy, which rejects what has no
+	// endpoint, has spoken by then, and rewritten what it serves.
+	forward := tableChain{name: "forward", kind: "type filter hook forward priority 10; policy accept;"}
+	output := tableChain{name: "output", kind: "type filter hook output priority 10; policy accept;"}
+	for i, pods := range o.PodCIDRs {
+		services, family, multicast := o.ServiceCIDRs[i], ipFamily(pods), "224.0.0.0/4"
+		if family == "ip6" {
+			multicast = "ff00::/8"
+		}
+		postrouting.rules = append(postrouting.rules, tableRule{
+			fmt.Sprintf(`%s saddr %s %s daddr != { %s, %s, %s } oifname != { "lo", %q } masquerade fully-random`,
+				family, pods, family, pods, services, multicast, o.PodBridge),
+			"pods leave under the host's address (" + family + ")",
+		})
+		// What is not served yet is dropped and not answered: a dropped packet leaves no
+		// connection tracking entry behind, so the sender's next try is rewritten as soon
+		// as kube-proxy knows the Service.
+		unserved := tableRule{fmt.Sprintf("%s daddr %s drop", family, services), "no such service (" + family + ")"}
+		forward.rules = append(forward.rules, unserved)
+		output.rules = append(output.rules, unserved)
+	}
+	return table{chains: []tableChain{postrouting, forward, output}}
+}
+
+func ipFamily(p netip.Prefix) string {
+	if p.Addr().Is6() {
+		return "ip6"
+	}
+	return "ip"
+}
+
+// script replaces the table in one transaction: at no moment is there none.
+// Adding it first makes deleting it valid when it is not there.
+func (t table) script() string {
+	var s strings.Builder
+	fmt.Fprintf(&s, "add table %s %s\ndelete table %s %s\n", tableFamily, tableName, tableFamily, tableName)
+	fmt.Fprintf(&s, "table %s %s {\n", tableFamily, tableName)
+	for _, c := range t.chains {
+		fmt.Fprintf(&s, "\tchain %s {\n\t\t%s\n", c.name, c.kind)
+		for _, r := range c.rules {
+			fmt.Fprintf(&s, "\t\t%s comment %q\n", r.statement, r.comment)
+		}
+		s.WriteString("\t}\n")
+	}
+	s.WriteString("}\n")
+	return s.String()
+}
+
+// removal is the script that takes the table away, there or not.
+func (t table) removal() string {
+	return fmt.Sprintf("add table %s %s\ndelete table %s %s\n", tableFamily, tableName, tableFamily, tableName)
+}
+
+// intact tells whether every chain and rule of the table is in the ruleset.
+func (t table) intact(rs ruleset) bool {
+	for _, want := range t.chains {
+		c, ok := rs.find(chainKey{tableFamily, tableName, want.name})
+		if !ok || c.hook == "" || len(c.rules) != len(want.rules) {
+			return false
+		}
+		for i, r := range want.rules {
+			if c.rules[i].comment != r.comment {
+				return false
+			}
+		}
+	}
+	return true
+}
