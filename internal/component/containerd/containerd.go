@@ -133,7 +133,8 @@ func proxyEnv(p config.Proxy) []string {
 	return env
 }
 
-// probe asks the CRI plugin, which answers when the rest of containerd does: it is the last to start.
+// probe asks the CRI plugin, which answers when the rest of containerd does: it is the last to start. It is
+// also the health check, every few seconds, and so the time to look after new containers' pipes.
 func (c *Component) probe(ctx context.Context) error {
 	conn, err := grpc.NewClient("unix://"+c.o.Layout.ContainerdSocket(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -152,7 +153,7 @@ func (c *Component) probe(ctx context.Context) error {
 			return fmt.Errorf("containerd: %s is false: %s", cond.GetType(), cond.GetMessage())
 		}
 	}
-	return nil
+	return workload.WidenPipes(filepath.Join(c.o.Layout.RunOf(name), "io.containerd.grpc.v1.cri", "containers"))
 }
 
 // beforeStop ends what still runs, unless it is to be kept: pods first, so that their network is

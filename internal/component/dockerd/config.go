@@ -34,6 +34,7 @@ type daemonConfig struct {
 	IPv6                bool              `json:"ipv6,omitempty"`
 	FixedCIDRv6         string            `json:"fixed-cidr-v6,omitempty"`
 	AddressPools        []addressPool     `json:"default-address-pools"`
+	UserlandProxy       bool              `json:"userland-proxy"`
 	UserlandProxyPath   string            `json:"userland-proxy-path"`
 	InitPath            string            `json:"init-path"`
 	ExecOpts            []string          `json:"exec-opts"`
@@ -64,6 +65,7 @@ func daemonJSON(o Options, liveRestore bool) ([]byte, error) {
 		Bridge:              o.Bridge,
 		FixedCIDR:           o.CIDR.Masked().String(),
 		AddressPools:        []addressPool{{Base: o.Pool.String(), Size: poolBits(o)}},
+		UserlandProxy:       false, // ADR 0010: docker-proxy dies with dockerd, and 127.0.0.1:PORT with it
 		UserlandProxyPath:   filepath.Join(o.Payload, "docker-proxy"),
 		InitPath:            filepath.Join(o.Payload, "docker-init"),
 		ExecOpts:            []string{"native.cgroupdriver=" + o.CgroupDriver},

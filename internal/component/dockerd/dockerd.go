@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/boxyard/boxyard/internal/config"
 	"github.com/boxyard/boxyard/internal/paths"
 	"github.com/boxyard/boxyard/internal/process"
+	"github.com/boxyard/boxyard/internal/workload"
 )
 
 const name = "dockerd"
@@ -67,6 +69,19 @@ func (c *Component) Name() string { return name }
 // Requires implements supervisor.Component.
 func (c *Component) Requires() []string { return []string{"containerd", "network"} }
 
+// Run runs dockerd, and beside it what keeps dockerd's view of its containers true.
+func (c *Component) Run(ctx context.Context, ready func()) error {
+	watchCtx, cancel := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		w := exitWatch{containerd: c.o.Layout.ContainerdSocket(), docker: c.o.Layout.DockerSocket()}
+		w.run(watchCtx)
+	})
+	defer watch.Wait()
+	defer cancel()
+	return c.Runner.Run(ctx, ready)
+}
+
 // Prepare writes daemon.json and looks whether the public socket can be had.
 func (c *Component) Prepare(context.Context) error {
 	if err := checkLink(c.o); err != nil {
@@ -104,10 +119,14 @@ func environment(o Options) []string {
 	return []string{
 		"PATH=" + o.Payload + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"HOME=" + o.Layout.DataOf("docker"),
+		// Published ports without docker-proxy want br_netfilter. The component network loads it where the
+		// kernel has it; elsewhere a container cannot reach its neighbour by a published port, and the rest works.
+		"DOCKER_IGNORE_BR_NETFILTER_ERROR=1",
 	}
 }
 
-// probe pings: dockerd listens early, but answers when containers and networks are restored.
+// probe pings: dockerd listens early, but answers when containers and networks are restored. It is
+// also the health check, every few seconds, and so the time to look after new containers' pipes.
 func (c *Component) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -119,7 +138,7 @@ func (c *Component) probe(ctx context.Context) error {
 	if _, err := cli.Ping(ctx, client.PingOptions{}); err != nil {
 		return fmt.Errorf("dockerd does not answer: %w", err)
 	}
-	return nil
+	return workload.WidenPipes(filepath.Join(c.o.Layout.RunOf(name), "containerd"))
 }
 
 func (c *Component) afterReady(context.Context) error {

@@ -1,0 +1,128 @@
+package dockerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/containerd/containerd/api/events"
+	tasks "github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/api/types/task"
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/moby/moby/client"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+const (
+	exitTopic = "/tasks/exit" // containerd core/runtime/events.go: TaskExitEventTopic
+	// An exit that nobody saw has no code any more; containerd itself takes this one then
+	// (pkg/shim delete: 128 + SIGKILL).
+	lostExitCode = 137
+	// After containerd is back it needs a moment to clear away dead shims, and dockerd one to listen
+	// again (it dials with a backoff of up to 3 s): what is told before that is lost too.
+	settle = 12 * time.Second
+)
+
+// exitWatch tells dockerd of containers that ended while containerd was away. dockerd learns
+// of an exit by an event only (moby daemon/internal/libcontainerd/remote/client.go,
+// processEventStream), subscribes again when containerd is back, and never compares: such a container would be
+// shown as running for ever, and its restart policy would not apply. So this compares, and
+// publishes the missing event through containerd.
+type exitWatch struct {
+	containerd, docker string // sockets
+	pid                uint64 // of the containerd seen last
+	until              time.Time
+}
+
+func (w *exitWatch) run(ctx context.Context) {
+	tick := time.NewTicker(2 * time.Second)
+	defer tick.Stop()
+	for {
+		// An error is containerd or dockerd being away, which others report; the next round looks again.
+		_ = w.look(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (w *exitWatch) look(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(namespaces.WithNamespace(ctx, imageNamespace), 5*time.Second)
+	defer cancel()
+	ctrd, err := containerd.New(w.containerd, containerd.WithTimeout(time.Second))
+	if err != nil {
+		return fmt.Errorf("connect to containerd: %w", err)
+	}
+	defer ctrd.Close()
+	server, err := ctrd.IntrospectionService().Server(ctx)
+	if err != nil {
+		return fmt.Errorf("ask containerd who it is: %w", err)
+	}
+	if w.pid != 0 && w.pid != server.GetPid() {
+		w.until = time.Now().Add(settle)
+	}
+	w.pid = server.GetPid()
+	if time.Now().After(w.until) {
+		return nil
+	}
+	dkr, err := client.New(client.WithHost("unix://" + w.docker))
+	if err != nil {
+		return fmt.Errorf("connect to dockerd: %w", err)
+	}
+	defer dkr.Close()
+	return tellLostExits(ctx, ctrd, dkr)
+}
+
+// tellLostExits asks dockerd first and containerd second, and dockerd again about what differs:
+// an exit that takes its ordinary course in between is not mistaken for a lost one.
+func tellLostExits(ctx context.Context, ctrd *containerd.Client, dkr *client.Client) error {
+	running, err := dkr.ContainerList(ctx, client.ContainerListOptions{})
+	if err != nil {
+		return fmt.Errorf("list Docker's containers: %w", err)
+	}
+	list, err := ctrd.TaskService().List(ctx, &tasks.ListTasksRequest{})
+	if err != nil {
+		return fmt.Errorf("list containerd's tasks: %w", err)
+	}
+	byID := map[string]*task.Process{}
+	for _, t := range list.GetTasks() {
+		byID[t.GetID()] = t
+	}
+	var errs []error
+	for _, c := range running.Items {
+		t := byID[c.ID]
+		if t != nil && t.GetStatus() != task.Status_STOPPED {
+			continue
+		}
+		now, err := dkr.ContainerInspect(ctx, c.ID, client.ContainerInspectOptions{})
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if s := now.Container.State; s.Running && !alive(s.Pid) {
+			errs = append(errs, ctrd.EventService().Publish(ctx, exitTopic, exitEvent(c.ID, s.Pid, t)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// exitEvent is the event of the main process of container id; t may be nil.
+func exitEvent(id string, pid int, t *task.Process) *events.TaskExit {
+	e := &events.TaskExit{ContainerID: id, ID: id, Pid: uint32(pid), ExitStatus: lostExitCode, ExitedAt: timestamppb.Now()}
+	if t != nil {
+		e.ExitStatus = t.GetExitStatus()
+		e.ExitedAt = t.GetExitedAt()
+	}
+	return e
+}
+
+func alive(pid int) bool {
+	_, err := os.Stat("/proc/" + strconv.Itoa(pid))
+	return err == nil
+}
