@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -14,6 +15,8 @@ import (
 
 // Options change what an instance starts from.
 type Options struct {
+	// Binary is the boxyard under test; "" takes BOXYARD_BIN, else bin/boxyard.
+	Binary string
 	// Config is added to the generated config.yaml, which sets cgroupRoot only.
 	Config string
 	// NoPayload starts without an extracted payload, so that `up` has to extract its own.
@@ -22,7 +25,7 @@ type Options struct {
 	DataMB int
 	// Env is added to the environment of every command, as "KEY=value".
 	Env []string
-	// BeforeMounts is called for each boot inside the namespaces, once everything is mounted.
+	// Setup is called at each boot, inside the namespaces, once everything is mounted.
 	Setup func() error
 }
 
@@ -58,14 +61,11 @@ func Start(opts Options) (*Instance, error) {
 	in := &Instance{
 		ID:         id,
 		Cgroup:     "boxyard-test-" + id,
-		Binary:     os.Getenv("BOXYARD_BIN"),
+		Binary:     cmp.Or(opts.Binary, os.Getenv("BOXYARD_BIN"), filepath.Join(repo, "bin", "boxyard")),
 		repo:       repo,
 		dir:        filepath.Join("/var/tmp", "boxyard-test-"+id),
 		payloadDir: os.Getenv("BOXYARD_PAYLOAD_DIR"),
 		opts:       opts,
-	}
-	if in.Binary == "" {
-		in.Binary = filepath.Join(repo, "bin", "boxyard")
 	}
 	if _, err := os.Stat(in.Binary); err != nil {
 		return nil, fmt.Errorf("harness: no binary to test: %w; try: make build", err)
@@ -186,6 +186,28 @@ func (in *Instance) nothingLeft() error {
 		return fmt.Errorf("cgroups are left: %v", cgroups)
 	}
 	return nil
+}
+
+// WipeData empties /var/lib/boxyard except for the extracted payload, and /var/lib/kubelet:
+// the next `up` creates everything anew. Boxyard must be down.
+func (in *Instance) WipeData() error {
+	return in.Inside(func() error {
+		for _, dir := range []string{"/var/lib/boxyard", "/var/lib/kubelet"} {
+			entries, err := os.ReadDir(dir)
+			if err != nil {
+				return fmt.Errorf("harness: wipe: %w", err)
+			}
+			for _, entry := range entries {
+				if entry.Name() == "payload" {
+					continue
+				}
+				if err := os.RemoveAll(filepath.Join(dir, entry.Name())); err != nil {
+					return fmt.Errorf("harness: wipe: %w", err)
+				}
+			}
+		}
+		return nil
+	})
 }
 
 // DataPath and LogPath are where the instance's /var/lib/boxyard and /var/log are outside.
