@@ -136,6 +136,19 @@ func cniList(o Options) ([]byte, error) {
 // address whose pod containerd has forgotten would be taken for ever.
 func ipamDir(o Options) string { return filepath.Join(o.Layout.RunOf("cni"), "networks") }
 
+// Outside are the files that containerd keeps outside the layout because a path is a constant of
+// upstream, as patterns of filepath.Match. Reset removes them; the directories only when they are empty.
+func Outside() (files, dirs []string) {
+	// libcni's CacheDir (containernetworking/cni libcni/api.go), which go-cni does not let be set.
+	return []string{"/var/lib/cni/results/" + NetworkName + "-*"}, []string{"/var/lib/cni/results", "/var/lib/cni"}
+}
+
+// NFTTables are the nft tables of the CNI plugin portmap, by family and name. Another CNI on the host may use
+// them too: Reset deletes one only when its chain hostports is empty, which it is when our pods have been stopped.
+func NFTTables() [][2]string {
+	return [][2]string{{"ip", "cni_hostport"}, {"ip6", "cni_hostport"}}
+}
+
 func cniDir(o Options) string      { return filepath.Join(o.Layout.RunOf(name), "cni") }
 func certsDir(o Options) string    { return filepath.Join(o.Layout.RunOf(name), "certs.d") }
 func shimSockets(o Options) string { return filepath.Join(o.Layout.RunOf(name), "s") }

@@ -1,6 +1,7 @@
 package containerd
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/boxyard/boxyard/internal/atomicfile"
 	"github.com/boxyard/boxyard/internal/config"
 	"github.com/boxyard/boxyard/internal/paths"
 	"github.com/boxyard/boxyard/internal/process"
@@ -169,10 +171,11 @@ func (c *Component) beforeStop(ctx context.Context, keep bool) error {
 	)
 }
 
-// makeDirs makes the directories that are private to root before anything is in them.
+// makeDirs makes the directories before anything is in them. 0711 is containerd's own mode for
+// them: containers in user namespaces pass through.
 func makeDirs(o Options) error {
 	for _, d := range []string{
-		o.Layout.DataOf(name), o.Layout.RunOf(name), cniDir(o), ipamDir(o), shimSockets(o), filepath.Dir(hostsFile(o)),
+		o.Layout.DataOf(name), o.Layout.RunOf(name), cniDir(o), ipamDir(o), filepath.Dir(hostsFile(o)),
 	} {
 		if err := os.MkdirAll(d, 0o711); err != nil {
 			return fmt.Errorf("make containerd's directories: %w", err)
@@ -181,17 +184,13 @@ func makeDirs(o Options) error {
 	return nil
 }
 
-// writeFile replaces path whole, so that a reader never sees half of it. A file that is the same
-// already is left alone: the CRI plugin reloads its network at every change it is told of.
+// writeFile leaves a file alone that is the same already: the CRI plugin reloads its network at
+// every change it is told of.
 func writeFile(path string, data []byte) error {
-	if old, err := os.ReadFile(path); err == nil && string(old) == string(data) {
+	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
 		return nil
 	}
-	tmp := path + ".tmp"
-	if err := os.WriteFile(tmp, data, 0o600); err != nil {
-		return fmt.Errorf("write containerd's configuration: %w", err)
-	}
-	if err := os.Rename(tmp, path); err != nil {
+	if err := atomicfile.Write(path, data, 0o600); err != nil {
 		return fmt.Errorf("write containerd's configuration: %w", err)
 	}
 	return nil

@@ -35,7 +35,6 @@ type daemonConfig struct {
 	FixedCIDRv6         string            `json:"fixed-cidr-v6,omitempty"`
 	AddressPools        []addressPool     `json:"default-address-pools"`
 	UserlandProxy       bool              `json:"userland-proxy"`
-	UserlandProxyPath   string            `json:"userland-proxy-path"`
 	InitPath            string            `json:"init-path"`
 	ExecOpts            []string          `json:"exec-opts"`
 	CgroupParent        string            `json:"cgroup-parent"`
@@ -66,7 +65,6 @@ func daemonJSON(o Options, liveRestore bool) ([]byte, error) {
 		FixedCIDR:           o.CIDR.Masked().String(),
 		AddressPools:        []addressPool{{Base: o.Pool.String(), Size: poolBits(o)}},
 		UserlandProxy:       false, // ADR 0010: docker-proxy dies with dockerd, and 127.0.0.1:PORT with it
-		UserlandProxyPath:   filepath.Join(o.Payload, "docker-proxy"),
 		InitPath:            filepath.Join(o.Payload, "docker-init"),
 		ExecOpts:            []string{"native.cgroupdriver=" + o.CgroupDriver},
 		CgroupParent:        cgroupParent(o.CgroupRoot, o.CgroupDriver),

@@ -13,6 +13,7 @@ import (
 
 	"github.com/moby/moby/client"
 
+	"github.com/boxyard/boxyard/internal/atomicfile"
 	"github.com/boxyard/boxyard/internal/config"
 	"github.com/boxyard/boxyard/internal/paths"
 	"github.com/boxyard/boxyard/internal/process"
@@ -208,11 +209,7 @@ func writeConfig(o Options, liveRestore bool) error {
 	if err != nil {
 		return err
 	}
-	tmp := configFile(o) + ".tmp"
-	if err := os.WriteFile(tmp, data, 0o600); err != nil {
-		return fmt.Errorf("write daemon.json: %w", err)
-	}
-	if err := os.Rename(tmp, configFile(o)); err != nil {
+	if err := atomicfile.Write(configFile(o), data, 0o600); err != nil {
 		return fmt.Errorf("write daemon.json: %w", err)
 	}
 	return nil

@@ -39,7 +39,7 @@ type exitWatch struct {
 }
 
 func (w *exitWatch) run(ctx context.Context) {
-	tick := time.NewTicker(2 * time.Second)
+	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
 		// An error is containerd or dockerd being away, which others report; the next round looks again.

@@ -15,6 +15,17 @@ import (
 	"github.com/boxyard/boxyard/internal/paths"
 )
 
+// Outside are the directories that dockerd makes outside the layout because their path is a constant of
+// upstream (moby daemon/daemon_linux.go, getPluginExecRoot). Reset removes them when they are empty.
+func Outside() []string { return []string{"/run/docker/plugins", "/run/docker"} }
+
+// NFTTables are the nft tables of dockerd, by family and name (moby
+// daemon/libnetwork/drivers/bridge/internal/nftabler). They hold the rules of every Docker on the host
+// that uses nftables, so reset deletes them only when no other dockerd runs.
+func NFTTables() [][2]string {
+	return [][2]string{{"ip", "docker-bridges"}, {"ip6", "docker-bridges"}}
+}
+
 // Links names the network interfaces that dockerd has made on the host for its networks: bridges,
 // and the sub-interfaces of macvlan and ipvlan networks. They outlive dockerd, so reset removes them.
 // It reads dockerd's own records, because a bridge's name says nothing of which Docker made it;
