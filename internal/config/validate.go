@@ -9,10 +9,13 @@ import (
 	"strings"
 )
 
+// DNSPort is the port that the dns process listens on, UDP and TCP.
+const DNSPort = 10053
+
 // ReservedPorts are the TCP ports that the parts listen on besides the API's;
 // upstream fixes them, so the API cannot have one of them.
 func ReservedPorts() []int {
-	return []int{2379, 2380, 10053, 10248, 10249, 10250, 10256, 10257, 10259}
+	return []int{2379, 2380, DNSPort, 10248, 10249, 10250, 10256, 10257, 10259}
 }
 
 var (
