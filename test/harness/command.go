@@ -74,7 +74,6 @@ func (in *Instance) Prepare(ctx context.Context, c Command) *exec.Cmd {
 	cmd.Env = append([]string{
 		"PATH=/var/lib/boxyard/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"HOME=/root", "USER=root", "LANG=C.UTF-8", "TERM=dumb",
-		"DOCKER_HOST=unix:///run/boxyard/docker.sock", "KUBECONFIG=/etc/boxyard/kubeconfig",
 	}, in.opts.Env...)
 	cmd.Env = append(cmd.Env, c.Env...)
 	cmd.Stdin = c.Stdin

@@ -58,9 +58,9 @@ func dockerClients(b box) {
 	exe := "/var/lib/boxyard/bin/docker"
 	for _, command := range []string{
 		exe + " ps",
-		"DOCKER_HOST= " + exe + " -H unix:///run/boxyard/docker.sock ps",
+		exe + " -H unix:///run/boxyard/docker.sock ps",
 		"DOCKER_HOST=unix:///var/run/docker.sock " + exe + " ps",
-		"DOCKER_HOST= " + b.Binary + " docker ps",
+		b.Binary + " docker ps",
 		exe + " --log-level=debug --tls=false ps",
 		exe + " buildx version",
 		exe + " compose version",

@@ -20,7 +20,7 @@ import (
 // each other.
 func TestPlatform(t *testing.T) {
 	b := newBox(t, harness.Options{})
-	b.sh("useradd --create-home dev")
+	b.sh("useradd --create-home --home-dir /opt/dev dev") // /opt is private here, /home is not
 	ids := strings.Fields(b.sh("id -u dev; id -g dev"))
 	// As `sudo boxyard up` by the user dev.
 	b.sh("SUDO_USER=dev SUDO_UID=" + ids[0] + " SUDO_GID=" + ids[1] + " " + b.Binary + " " + strings.Join(b.UpArgs(), " "))
@@ -80,7 +80,7 @@ func status(b box) {
 	var names []string
 	for _, c := range status.Components {
 		names = append(names, c.Name)
-		if c.State != "Ready" || c.Since.IsZero() || time.Since(c.Since) > time.Hour {
+		if c.State != "ready" || c.Since.IsZero() || time.Since(c.Since) > time.Hour {
 			b.t.Errorf("%s: %+v", c.Name, c)
 		}
 		if c.PID != 0 && (c.MemoryBytes == 0 || c.Version == "") {
@@ -203,7 +203,7 @@ func userWithoutSudo(b box) {
 		return b.Exec(b.t.Context(), harness.Command{
 			Name: "setpriv",
 			Args: []string{"--reuid", ids[0], "--regid", ids[1], "--clear-groups", "sh", "-c", command},
-			Env:  []string{"HOME=" + ids[2], "KUBECONFIG=", "DOCKER_HOST="},
+			Env:  []string{"HOME=" + ids[2]},
 		})
 	}
 	exe := "/var/lib/boxyard/bin/"
