@@ -188,7 +188,8 @@ func engines(proc string) []Process {
 		if !slices.Contains(names, name) {
 			continue
 		}
-		if ns, err := os.Readlink(filepath.Join(dir, "ns/net")); err == nil && ns != own {
+		// One that cannot be read has just ended.
+		if ns, err := os.Readlink(filepath.Join(dir, "ns/net")); err != nil || ns != own {
 			continue
 		}
 		found = append(found, Process{PID: pid, Name: name})

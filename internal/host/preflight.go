@@ -181,12 +181,16 @@ func (f Facts) freePort(from int) int {
 // away from pods. One around our range only loses that part of itself: Warnings.
 func checkRanges(f Facts, c config.Config) []*fault.Error {
 	var found []*fault.Error
-	for _, r := range usedRanges(f, c) {
+	used := usedRanges(f, c)
+	for _, r := range used {
 		i := slices.IndexFunc(f.Routes, func(route Route) bool { return route.within(r.prefix) && route.foreign(c.Network) })
 		if i < 0 {
 			continue
 		}
-		free := func(p netip.Prefix) bool { _, taken := overlapping(f.Routes, p, c.Network); return !taken }
+		free := func(p netip.Prefix) bool {
+			_, taken := overlapping(f.Routes, p, c.Network)
+			return !taken && !slices.ContainsFunc(used, func(u usedRange) bool { return u.prefix.Overlaps(p) })
+		}
 		found = append(found, overlapFault(r.key, r.prefix, f.Routes[i], candidates(r.prefix), free))
 	}
 	return found
