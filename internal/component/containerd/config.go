@@ -144,7 +144,7 @@ func Outside() (files, dirs []string) {
 }
 
 // NFTTables are the nft tables of the CNI plugin portmap, by family and name. Another CNI on the host may use
-// them too: Reset deletes one only when its chain hostports is empty, which it is when our pods have been stopped.
+// them too: reset deletes one only when no rule of its chain hostports leads outside our pod ranges.
 func NFTTables() [][2]string {
 	return [][2]string{{"ip", "cni_hostport"}, {"ip6", "cni_hostport"}}
 }

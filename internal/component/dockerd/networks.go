@@ -16,8 +16,9 @@ import (
 )
 
 // Outside are the directories that dockerd makes outside the layout because their path is a constant of
-// upstream (moby daemon/daemon_linux.go, getPluginExecRoot). Reset removes them when they are empty.
-func Outside() []string { return []string{"/run/docker/plugins", "/run/docker"} }
+// upstream (moby daemon/daemon_linux.go, getPluginExecRoot; BuildKit calls runc without --root). Reset
+// removes them when they are empty.
+func Outside() []string { return []string{"/run/docker/plugins", "/run/docker", "/run/runc"} }
 
 // NFTTables are the nft tables of dockerd, by family and name (moby
 // daemon/libnetwork/drivers/bridge/internal/nftabler). They hold the rules of every Docker on the host
