@@ -25,9 +25,9 @@ func (d *demo) docker() {
 
 func (d *demo) buildImages() {
 	d.title("Docker: build from a Dockerfile of several stages, with BuildKit")
-	d.run("docker", "build", "--progress=plain", "--tag", "hello:v1", "examples/hello")
-	d.timing("docker build, first time", d.took, 0)
-	d.run("docker", "build", "--progress=plain", "--quiet", "--tag", "hello-store:v1", "--file", "examples/hello/Dockerfile.store", "examples/hello")
+	d.run("docker", "build", "--no-cache", "--progress=plain", "--tag", "hello:v1", "examples/hello")
+	d.timing("docker build, nothing cached", d.took, 0)
+	d.run("docker", "build", "--quiet", "--tag", "hello-store:v1", "--file", "examples/hello/Dockerfile.store", "examples/hello")
 	d.expect("docker images", d.run("docker", "images"), "hello", "hello-store", "boxyard/base")
 }
 
@@ -56,11 +56,11 @@ func (d *demo) runWeb(port int) {
 
 func (d *demo) lookAtContainers() {
 	d.title("Docker: ps, logs, inspect, exec, stats")
-	d.expect("docker ps", d.run("docker", "ps", "--format", "table {{.Names}}\t{{.Image}}\t{{.Status}}\t{{.Ports}}"), "demo-web", "demo-store")
+	d.expect("docker ps", d.run("docker", "ps", "--format", `table {{.Names}}\t{{.Image}}\t{{.Status}}\t{{.Ports}}`), "demo-web", "demo-store")
 	d.expect("docker logs", d.run("docker", "logs", "demo-web"), "listening on port 8080", "GET / 200")
 	d.expect("docker inspect", d.run("docker", "inspect", "--format", "{{.State.Status}} {{.Config.Image}} {{(index .Mounts 0).Destination}}", "demo-web"), "running hello:v1 /etc/hello/motd.txt")
 	d.expect("docker exec", d.run("docker", "exec", "demo-web", "cat", "/etc/hello/motd.txt"), "Goods arrive daily")
-	d.expect("docker stats", d.run("docker", "stats", "--no-stream", "--format", "table {{.Name}}\t{{.CPUPerc}}\t{{.MemUsage}}\t{{.PIDs}}", "demo-web", "demo-store"), "demo-web", "demo-store", "MiB")
+	d.expect("docker stats", d.run("docker", "stats", "--no-stream", "--format", `table {{.Name}}\t{{.CPUPerc}}\t{{.MemUsage}}\t{{.PIDs}}`, "demo-web", "demo-store"), "demo-web", "demo-store", "MiB")
 }
 
 func (d *demo) stopAndRestart(page string) {
@@ -97,7 +97,7 @@ func (d *demo) compose() {
 		return d.run(append([]string{"docker", "compose", "--file", "examples/hello/compose.yaml"}, args...)...)
 	}
 	compose("up", "--detach", "--wait")
-	d.expect("compose ps", compose("ps", "--format", "table {{.Name}}\t{{.Status}}"), "hello-web-1", "hello-store-1", "healthy")
+	d.expect("compose ps", compose("ps", "--format", `table {{.Name}}\t{{.Status}}`), "hello-web-1", "hello-store-1", "healthy")
 	d.fetch(fmt.Sprintf("http://127.0.0.1:%d/api/hello", port), "Hello from Compose", `"count":1`)
 	compose("down", "--volumes")
 	if left := d.quiet("docker", "ps", "--all", "--quiet", "--filter", "label=com.docker.compose.project=hello"); left != "" {

@@ -98,6 +98,7 @@ func (d *demo) scale() {
 func (d *demo) update(web service) {
 	d.title("Kubernetes: update to v2 while %d requests/s come in at each of two addresses", d.rate)
 	d.run("docker", "build", "--quiet", "--build-arg", "VERSION=v2", "--tag", "hello:v2", "examples/hello")
+	d.timing("docker build after a change", d.took, 0)
 	stop := d.startLoad(web)
 	start := time.Now()
 	d.kubectl("set", "image", "deployment/web", "web=hello:v2")

@@ -56,10 +56,12 @@ func (s *script) run(args ...string) string {
 	}
 	s.command(args)
 	out, err := s.try(args...)
-	s.show(out)
 	if err != nil {
 		s.err = err
+		fmt.Fprintf(s.out, "%s\n", strings.TrimSpace(out)) // all of it
+		return out
 	}
+	s.show(out)
 	return out
 }
 

@@ -32,7 +32,7 @@ func TestRunShowsCommandAndOutput(t *testing.T) {
 func TestFirstFailureEndsTheScript(t *testing.T) {
 	s, out := testScript(t)
 	s.run("sh", "-c", "echo why; exit 3")
-	if s.err == nil || !strings.Contains(s.err.Error(), "exit status 3") || !strings.Contains(out.String(), "  why\n") {
+	if s.err == nil || !strings.Contains(s.err.Error(), "exit status 3") || !strings.Contains(out.String(), "why\n") {
 		t.Fatalf("%v\n%s", s.err, out)
 	}
 	first, shown := s.err, out.Len()
