@@ -2,8 +2,11 @@ package process
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -63,11 +66,23 @@ func TestFindsAChildThatWasNotRecorded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := spec(t, "family")
 			pid := killedDaemon(t, s)
-			eventually(t, "its own child", func() bool { // with the same environment and arguments
-				data, err := os.ReadFile(s.LogFile)
-				return err == nil && strings.Count(string(data), "hello") == 2
+			grandchild := 0
+			eventually(t, "its own child", func() bool {
+				data, _ := os.ReadFile(s.LogFile)
+				_, rest, _ := strings.Cut(string(data), "grandchild ")
+				n, _ := fmt.Sscanf(rest, "%d\n", &grandchild)
+				return n == 1
 			})
 			forget(t, s)
+			for of, want := range map[int]bool{pid: true, grandchild: false} {
+				st, err := readStat(of)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := isChild(s, record{ArgsHash: hashArgs(s.argv())}, of, st); got != want {
+					t.Errorf("isChild(%d) is %v", of, got)
+				}
+			}
 			p := start(t, s)
 			if !p.Adopted() || p.PID() != pid {
 				t.Errorf("adopted %v, pid %d want %d", p.Adopted(), p.PID(), pid)
@@ -199,4 +214,48 @@ func TestReadStatOfUnusualCommand(t *testing.T) {
 	if _, err := AnonymousMemory(c.Process.Pid); err == nil {
 		t.Error("memory of nobody")
 	}
+}
+
+func TestNoChildIsLostWhereverTheDaemonIsKilled(t *testing.T) {
+	for round := range 12 {
+		s := spec(t, "steady")
+		daemon := daemonFor(t, s)
+		if err := daemon.Start(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the intent", func() bool {
+			r, err := readRecord(s)
+			return err == nil && r != nil
+		})
+		<-time.After(time.Duration(round) * 200 * time.Microsecond) // somewhere in the start
+		if err := daemon.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = daemon.Wait()
+		p := start(t, s)
+		if all := children(t, s); !slices.Equal(all, []int{p.PID()}) {
+			t.Errorf("round %d: children %v, known is %d", round, all, p.PID())
+		}
+	}
+}
+
+// children are the pids of all processes that are s's.
+func children(t *testing.T, s Spec) []int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pids []int
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		st, err := readStat(pid)
+		if err == nil && isChild(s, record{ArgsHash: hashArgs(s.argv())}, pid, st) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }

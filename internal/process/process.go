@@ -71,8 +71,7 @@ type Process struct {
 	err     error // set before done is closed
 }
 
-// Start adopts the process that is recorded in s.StateDir if it lives, else starts one. Two calls
-// with the same name and state directory must not run at the same time.
+// Start adopts the process that is recorded in s.StateDir if it lives, else starts one.
 func Start(ctx context.Context, s Spec) (*Process, error) {
 	s, err := s.complete()
 	if err != nil {
@@ -81,6 +80,11 @@ func Start(ctx context.Context, s Spec) (*Process, error) {
 	if err := os.MkdirAll(s.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("start %s: %w", s.Name, err)
 	}
+	unlock, err := lock(s)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	p, err := adopt(s)
 	if err != nil || p != nil {
 		return p, err

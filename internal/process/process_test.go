@@ -45,14 +45,17 @@ func child(mode string) int {
 		return 3
 	case "stubborn":
 		<-life
-	case "family": // has a child of its own with the same environment and arguments
+	case "grandchild":
+		fmt.Println("grandchild", os.Getpid())
+		<-term
+	case "family": // has a child of its own with the same marks and arguments
 		exe, err := os.Executable()
 		if err != nil {
 			return 1
 		}
 		c := exec.Command(exe)
 		c.Args, c.Stdout = os.Args, os.Stdout
-		c.Env = append(os.Environ(), childMode+"=steady")
+		c.Env = append(os.Environ(), childMode+"=grandchild")
 		c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		if err := c.Start(); err != nil {
 			return 1
@@ -248,8 +251,8 @@ func TestWhatCannotStartLeavesNoRecord(t *testing.T) {
 	if _, err := Start(t.Context(), s); err == nil {
 		t.Fatal("no error")
 	}
-	if entries, _ := os.ReadDir(s.StateDir); len(entries) != 0 {
-		t.Errorf("left %v", entries)
+	if _, err := os.Stat(recordFile(s)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("left a record: %v", err)
 	}
 	for _, bad := range []Spec{
 		{Name: "../x", Path: "/x"}, {Name: "", Path: "/x"}, {Name: "x", Path: "x"}, {Name: "x", Path: "/x", Cgroup: "../y"},
@@ -263,15 +266,7 @@ func TestWhatCannotStartLeavesNoRecord(t *testing.T) {
 // killedDaemon has another process start the child and kills that with SIGKILL. It returns the child's pid.
 func killedDaemon(t *testing.T, s Spec) int {
 	t.Helper()
-	logger := s.Logger
-	s.Logger = nil
-	data, err := json.Marshal(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Logger = logger
-	daemon := exec.Command(s.Path)
-	daemon.Env = []string{childMode + "=daemon", "PROCESS_TEST_SPEC=" + string(data)}
+	daemon := daemonFor(t, s)
 	out, err := daemon.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -294,4 +289,16 @@ func killedDaemon(t *testing.T, s Spec) int {
 		t.Fatal("the daemon started nothing")
 	}
 	return pid
+}
+
+func daemonFor(t *testing.T, s Spec) *exec.Cmd {
+	t.Helper()
+	s.Logger = nil
+	data, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	daemon := exec.Command(s.Path)
+	daemon.Env = []string{childMode + "=daemon", "PROCESS_TEST_SPEC=" + string(data)}
+	return daemon
 }

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/boxyard/boxyard/internal/atomicfile"
 )
 
@@ -63,4 +65,25 @@ func (r record) remove(s Spec) error {
 		return err
 	}
 	return os.Remove(recordFile(s))
+}
+
+// lock keeps a start from overlapping with one of an earlier daemon that was killed in the middle of
+// it: a child that is forked but does not run its own file yet cannot be found by its environment.
+// It has our descriptors until then, and with them holds the lock.
+func lock(s Spec) (unlock func(), err error) {
+	path := filepath.Join(s.StateDir, s.Name+".lock")
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) // Go sets close-on-exec
+	if err != nil {
+		return nil, fmt.Errorf("lock the start of %s: %w", s.Name, err)
+	}
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("lock the start of %s: %w", s.Name, err), f.Close())
+		}
+		return func() { _ = f.Close() }, nil
+	}
 }
