@@ -1,0 +1,131 @@
+package images
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/errdefs"
+	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
+)
+
+const (
+	// labelManaged says that CRI knows the image (containerd internal/cri/labels).
+	labelManaged, managed = "io.cri-containerd.image", "managed"
+	// labelPinned makes the kubelet's image collection pass over an image (containerd
+	// internal/cri/store/image/image.go).
+	labelPinned, pinned = "io.cri-containerd.pinned", "pinned"
+	// labelWhy marks the pins that were set here, so that only those are taken back.
+	labelWhy = "boxyard/pinned-because"
+
+	danglingPrefix = "moby-dangling@"
+)
+
+// pin sets or takes back the label that keeps the kubelet from deleting an image, and gives the
+// image as it is then.
+func (g *guard) pin(ctx context.Context, img images.Image) (images.Image, error) {
+	why, err := g.why(ctx, img)
+	if err != nil {
+		return img, err
+	}
+	want := map[string]string{labelWhy: why} // an empty value removes a label
+	if why != "" {
+		want[labelPinned] = pinned
+	}
+	if img.Labels[labelWhy] == want[labelWhy] && (why == "" || img.Labels[labelPinned] == pinned) {
+		return img, nil
+	}
+	updated, err := g.store.images.Update(ctx, images.Image{Name: img.Name, Target: img.Target, Labels: want}, "labels."+labelPinned, "labels."+labelWhy)
+	if errdefs.IsNotFound(err) {
+		return img, nil // its deletion is an event to come
+	}
+	if err != nil {
+		return img, fmt.Errorf("pin image %s: %w", img.Name, err)
+	}
+	return updated, nil
+}
+
+// why says for which reason an image is to be pinned, "" for none.
+func (g *guard) why(ctx context.Context, img images.Image) (string, error) {
+	if slices.Contains(g.base, img.Name) {
+		return "base", nil
+	}
+	local, err := g.madeHere(ctx, img)
+	if err != nil {
+		return "", err
+	}
+	switch {
+	case local:
+		return "local", nil
+	case g.docker[img.Target.Digest], g.docker == nil && img.Labels[labelWhy] == "docker":
+		return "docker", nil
+	case g.needed[img.Name]:
+		// It comes back when it is deleted, so the kubelet must not count its bytes as freed.
+		return "needed", nil
+	}
+	return "", nil
+}
+
+func (g *guard) madeHere(ctx context.Context, img images.Image) (bool, error) {
+	if isID(img.Name) {
+		return false, nil
+	}
+	if strings.HasPrefix(img.Name, danglingPrefix) {
+		return g.neverPulled(ctx, img.Target.Digest)
+	}
+	named, err := reference.ParseNormalizedNamed(img.Name)
+	if err != nil {
+		return false, nil //nolint:nilerr // no repository has such a name, so the mirror is never asked for it
+	}
+	return g.provenance.isLocal(ctx, g.store.content, named, img.Target.Digest)
+}
+
+// neverPulled is for what a build without a name, or a build that moved one, leaves behind.
+func (g *guard) neverPulled(ctx context.Context, d digest.Digest) (bool, error) {
+	info, err := g.store.content.Info(ctx, d)
+	if errdefs.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look at the content %s: %w", d, err)
+	}
+	for label := range info.Labels {
+		if strings.HasPrefix(label, sourceLabel) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// tidy deletes the record "sha256:<config digest>" that CRI adds to every image that it meets, once
+// the image also has a name that CRI knows. CRI finds an image by its id without that record, but
+// Docker lists it as an image of its own and does not free an image that it points to.
+func (g *guard) tidy(ctx context.Context, img images.Image) error {
+	if !isID(img.Name) && img.Labels[labelManaged] != managed {
+		return nil // CRI has yet to see this name
+	}
+	same, err := g.store.images.List(ctx, "target.digest=="+img.Target.Digest.String())
+	if err != nil {
+		return fmt.Errorf("list the names of %s: %w", img.Target.Digest, err)
+	}
+	known := slices.ContainsFunc(same, func(i images.Image) bool {
+		return !isID(i.Name) && i.Labels[labelManaged] == managed
+	})
+	if !known {
+		return nil
+	}
+	for _, i := range same {
+		if !isID(i.Name) {
+			continue
+		}
+		if err := g.store.images.Delete(ctx, i.Name); err != nil && !errdefs.IsNotFound(err) {
+			return fmt.Errorf("delete the record %s: %w", i.Name, err)
+		}
+	}
+	return nil
+}
+
+func isID(name string) bool { return digest.Digest(name).Validate() == nil }
