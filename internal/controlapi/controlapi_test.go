@@ -115,6 +115,15 @@ func TestFaultsKeepCodeHintAndExit(t *testing.T) {
 	}
 }
 
+func TestJoinedFaultsAllArrive(t *testing.T) {
+	err := FromError(errors.Join(
+		&fault.Error{Code: "a", Summary: "first", Exit: 4}, &fault.Error{Code: "b", Summary: "second", Hint: "h"},
+	)).Fault()
+	if fault.Code(err) != "a" || fault.ExitCode(err) != 4 || err.Error() != "first\nsecond" {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestPlainErrorsAreInternal(t *testing.T) {
 	f := &fake{down: make(chan DownRequest, 1), err: errors.New("disk full")}
 	c, _ := serve(t, f)

@@ -15,8 +15,9 @@ type Status struct {
 	Phase   string `json:"phase"`
 	PID     int    `json:"pid"`
 	Version string `json:"version"`
-	// Since is when the daemon started.
-	Since time.Time `json:"since"`
+	// Since is when the daemon started, MemoryBytes its own anonymous memory.
+	Since       time.Time `json:"since"`
+	MemoryBytes int64     `json:"memoryBytes,omitempty"`
 	// NodeIP and APIPort say where the Kubernetes API listens; empty without the cluster.
 	NodeIP     string            `json:"nodeIP,omitempty"`
 	APIPort    int               `json:"apiPort,omitempty"`
@@ -57,4 +58,6 @@ type Error struct {
 	Hint    string `json:"hint,omitempty"`
 	// Exit is the exit code of the command that gets the error; 0 means fault.ExitError.
 	Exit int `json:"exit,omitempty"`
+	// Also holds further errors of the same kind of check: preflight finds all there is.
+	Also []Error `json:"also,omitempty"`
 }

@@ -2,14 +2,10 @@ package daemon
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -33,8 +29,10 @@ type State struct {
 	Created      time.Time `json:"created"`
 	CreatedBy    string    `json:"createdBy"` // Boxyard's version
 	UsedBy       string    `json:"usedBy"`    // Boxyard's version at the last start
-	// KubeletDir says that /var/lib/kubelet was not there before, so that reset may remove it.
-	KubeletDir bool `json:"kubeletDir"`
+	// Before is how paths outside our own directories were, which parts write to: reset goes by it.
+	Before map[string]Presence `json:"before"`
+	// NFTTables are the nft tables of the time before Boxyard.
+	NFTTables []string `json:"nftTables"`
 }
 
 // LoadState reads state.json; fs.ErrNotExist is for the caller to see.
@@ -82,97 +80,32 @@ func (s State) Save(path string) error {
 	return atomicfile.Write(path, append(data, '\n'), 0o644)
 }
 
-// creation is what NewState decides from.
+// creation is what newState decides from.
 type creation struct {
-	config   config.Config
-	chosen   map[string]bool // keys that the user set: they are never replaced
-	ipv6     bool
+	config   config.Config // its ranges are free: host.PickRanges
+	ipv6     bool          // of the host
 	hostname string
-	routes   []netip.Prefix // of the host, the default route and ours aside
 	boxyard  string
 	now      time.Time
 }
 
-// newState decides. A default range that overlaps a route of the host gives way to a free one.
 func newState(c creation) (State, error) {
 	name, err := nodeName(c.config.NodeName, c.hostname)
 	if err != nil {
 		return State{}, err
 	}
-	s := State{Version: stateFormat, NodeName: name, Created: c.now, CreatedBy: c.boxyard, UsedBy: c.boxyard}
 	n := c.config.Network
-	ranges := []struct {
-		key, value string
-		wanted     bool
-		put        func(string)
-	}{
-		{"network.podCIDR", n.PodCIDR, true, func(v string) { s.PodCIDRs = append(s.PodCIDRs, v) }},
-		{"network.podCIDR6", n.PodCIDR6, c.ipv6, func(v string) { s.PodCIDRs = append(s.PodCIDRs, v) }},
-		{"network.serviceCIDR", n.ServiceCIDR, true, func(v string) { s.ServiceCIDRs = append(s.ServiceCIDRs, v) }},
-		{"network.serviceCIDR6", n.ServiceCIDR6, c.ipv6, func(v string) { s.ServiceCIDRs = append(s.ServiceCIDRs, v) }},
-		{"network.dockerCIDR", n.DockerCIDR, true, func(v string) { s.DockerCIDR = v }},
-		{"network.dockerPool", n.DockerPool, true, func(v string) { s.DockerPool = v }},
+	s := State{
+		Version: stateFormat, NodeName: name,
+		PodCIDRs: []string{n.PodCIDR}, ServiceCIDRs: []string{n.ServiceCIDR},
+		DockerCIDR: n.DockerCIDR, DockerPool: n.DockerPool,
+		Created: c.now, CreatedBy: c.boxyard, UsedBy: c.boxyard,
 	}
-	taken := slices.Clone(c.routes)
-	for _, r := range ranges { // a default must not take the place of a range that the user chose
-		if p, err := netip.ParsePrefix(r.value); err == nil && c.chosen[r.key] {
-			taken = append(taken, p)
-		}
-	}
-	for _, r := range ranges {
-		if !r.wanted {
-			continue
-		}
-		p, err := netip.ParsePrefix(r.value)
-		if err != nil {
-			return State{}, fmt.Errorf("%s: %w", r.key, err)
-		}
-		if !c.chosen[r.key] {
-			if p, err = freeRange(r.key, p, taken); err != nil {
-				return State{}, err
-			}
-			taken = append(taken, p)
-		}
-		r.put(p.String())
+	if n.IPv6 == "on" || n.IPv6 == "auto" && c.ipv6 {
+		s.PodCIDRs = append(s.PodCIDRs, n.PodCIDR6)
+		s.ServiceCIDRs = append(s.ServiceCIDRs, n.ServiceCIDR6)
 	}
 	return s, nil
-}
-
-// freeRange returns p, or the first range of its size, stepping through its neighbourhood, that overlaps nothing.
-func freeRange(key string, p netip.Prefix, taken []netip.Prefix) (netip.Prefix, error) {
-	overlaps := func(p netip.Prefix) bool {
-		for _, t := range taken {
-			if t.Overlaps(p) {
-				return true
-			}
-		}
-		return false
-	}
-	for i := range 256 {
-		candidate := shifted(p, i)
-		if !overlaps(candidate) {
-			return candidate, nil
-		}
-	}
-	return netip.Prefix{}, &fault.Error{
-		Code:    "no-free-range",
-		Summary: fmt.Sprintf("no range like %s is free: the routes of this host cover all of them", p),
-		Hint:    "set a free one as " + key + " in config.yaml",
-	}
-}
-
-// shifted moves the second byte of an IPv4 range, and the fifth of an IPv6 range, by i odd steps
-// around the circle, so that the first steps land far from a neighbour that is taken too.
-func shifted(p netip.Prefix, i int) netip.Prefix {
-	const step = 37
-	raw := p.Addr().AsSlice()
-	at := 1
-	if p.Addr().Is6() {
-		at = 4 // fd42:b0c5:XX42::
-	}
-	raw[at] += byte(i * step)
-	addr, _ := netip.AddrFromSlice(raw)
-	return netip.PrefixFrom(addr, p.Bits()).Masked()
 }
 
 // nodeName makes a name that Kubernetes takes: a DNS label of RFC 1123.
@@ -224,6 +157,10 @@ func (s State) apply(c config.Config, chosen map[string]bool) (config.Config, er
 		}
 		*f.field = f.decided
 	}
+	c.Network.IPv6 = "off"
+	if len(s.PodCIDRs) > 1 {
+		c.Network.IPv6 = "on"
+	}
 	return c, nil
 }
 
@@ -234,22 +171,9 @@ func nth(list []string, i int) string {
 	return ""
 }
 
-// loadOrDecide returns state.json as it is, or decides and writes it.
-func loadOrDecide(path string, decide func() (State, error), boxyard string) (State, error) {
-	s, err := LoadState(path, boxyard)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		if s, err = decide(); err != nil {
-			return State{}, err
-		}
-	case err != nil:
-		return State{}, err
-	case s.UsedBy == boxyard && s.Version == stateFormat:
-		return s, nil
-	}
-	s.Version, s.UsedBy = stateFormat, boxyard
-	if err := s.Save(path); err != nil {
-		return State{}, fmt.Errorf("write what was decided at creation: %w", err)
-	}
-	return s, nil
+// used is s as this Boxyard leaves it; same says that nothing has changed.
+func (s State) used(boxyard string) (used State, same bool) {
+	used = s
+	used.Version, used.UsedBy = stateFormat, boxyard
+	return used, s.Version == used.Version && s.UsedBy == used.UsedBy
 }

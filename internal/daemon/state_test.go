@@ -3,7 +3,6 @@ package daemon
 import (
 	"errors"
 	"io/fs"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,7 +17,7 @@ import (
 
 func create() creation {
 	return creation{
-		config: config.Default(), chosen: map[string]bool{}, ipv6: true, hostname: "My_Laptop.example.org",
+		config: config.Default(), ipv6: true, hostname: "My_Laptop.example.org",
 		boxyard: "v1.2.3", now: time.Unix(1700000000, 0).UTC(),
 	}
 }
@@ -40,36 +39,21 @@ func TestNewStateTakesTheDefaults(t *testing.T) {
 	}
 }
 
-func TestNewStateAvoidsRoutesAndItsOwnRanges(t *testing.T) {
-	c := create()
-	c.ipv6 = false
-	c.routes = []netip.Prefix{netip.MustParsePrefix("10.42.7.0/24"), netip.MustParsePrefix("10.45.8.0/24")}
-	c.chosen = map[string]bool{"network.serviceCIDR": true}
-	c.config.Network.ServiceCIDR = "10.44.0.0/16" // Docker's default must give way to it
-	s, err := newState(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if s.ServiceCIDRs[0] != "10.44.0.0/16" {
-		t.Errorf("the user's range was replaced by %s", s.ServiceCIDRs[0])
-	}
-	all := append([]netip.Prefix{}, c.routes...)
-	for _, text := range append(append(s.PodCIDRs, s.ServiceCIDRs...), s.DockerCIDR, s.DockerPool) {
-		p := netip.MustParsePrefix(text)
-		for _, o := range all {
-			if p.Overlaps(o) {
-				t.Errorf("%s overlaps %s", p, o)
-			}
+func TestNewStateWithoutIPv6(t *testing.T) {
+	for _, change := range []func(*creation){
+		func(c *creation) { c.ipv6 = false },
+		func(c *creation) { c.config.Network.IPv6 = "off" },
+	} {
+		c := create()
+		change(&c)
+		s, err := newState(c)
+		if err != nil || len(s.PodCIDRs) != 1 || len(s.ServiceCIDRs) != 1 {
+			t.Errorf("%+v, %v", s, err)
 		}
-		all = append(all, p)
-	}
-}
-
-func TestNewStateWithNoFreeRange(t *testing.T) {
-	c := create()
-	c.routes = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
-	if _, err := newState(c); fault.Code(err) != "no-free-range" {
-		t.Error(err)
+		got, err := s.apply(config.Default(), nil)
+		if err != nil || got.Network.IPv6 != "off" {
+			t.Errorf("IPv6 must stay off: %q, %v", got.Network.IPv6, err)
+		}
 	}
 }
 
@@ -125,32 +109,14 @@ func TestLoadState(t *testing.T) {
 	}
 }
 
-func TestNewerDataIsLeftAlone(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "state.json")
-	content := `{"version":99,"usedBy":"v9"}`
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
+func TestUsedKeepsDecisions(t *testing.T) {
+	s := State{Version: 1, NodeName: "one", CreatedBy: "v1", UsedBy: "v1"}
+	if _, same := s.used("v1"); !same {
+		t.Error("nothing has changed")
 	}
-	_, err := loadOrDecide(path, func() (State, error) { t.Error("decided anew"); return State{}, nil }, "v1")
-	if fault.Code(err) != "data-newer" {
-		t.Error(err)
-	}
-	if data, _ := os.ReadFile(path); string(data) != content {
-		t.Errorf("the file was changed: %s", data)
-	}
-}
-
-func TestLoadOrDecideKeepsDecisions(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "state.json")
-	decide := func(name string) func() (State, error) {
-		return func() (State, error) { return State{NodeName: name, CreatedBy: "v1"}, nil }
-	}
-	if _, err := loadOrDecide(path, decide("one"), "v1"); err != nil {
-		t.Fatal(err)
-	}
-	s, err := loadOrDecide(path, decide("two"), "v2")
-	if err != nil || s.NodeName != "one" || s.CreatedBy != "v1" || s.UsedBy != "v2" {
-		t.Errorf("%+v, %v", s, err)
+	got, same := s.used("v2")
+	if want := (State{Version: 1, NodeName: "one", CreatedBy: "v1", UsedBy: "v2"}); same || cmp.Diff(want, got) != "" {
+		t.Error(cmp.Diff(want, got))
 	}
 }
 

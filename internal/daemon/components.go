@@ -1,0 +1,184 @@
+package daemon
+
+import (
+	"net/netip"
+	"path/filepath"
+
+	"github.com/boxyard/boxyard/internal/component/cluster"
+	"github.com/boxyard/boxyard/internal/component/containerd"
+	"github.com/boxyard/boxyard/internal/component/dns"
+	"github.com/boxyard/boxyard/internal/component/dockerd"
+	"github.com/boxyard/boxyard/internal/component/images"
+	"github.com/boxyard/boxyard/internal/component/network"
+	"github.com/boxyard/boxyard/internal/config"
+	"github.com/boxyard/boxyard/internal/paths"
+	"github.com/boxyard/boxyard/internal/supervisor"
+	"github.com/boxyard/boxyard/internal/version"
+)
+
+// Components is everything that runs, in the order in which status shows it. Each says itself what
+// it requires; they stop in the reverse order of that:
+//
+//	cluster (so that no kubelet starts pods anew), dockerd (which stops its containers) and images,
+//	then containerd (which stops the pods first); dns and network when nobody needs them any more
+func Components(m *machine) ([]supervisor.Component, error) {
+	net, err := network.New(m.networkOptions(), m.log)
+	if err != nil {
+		return nil, err
+	}
+	all := []supervisor.Component{net, m.containerd()}
+	if m.has("docker") {
+		d, err := m.dockerd()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, d)
+	}
+	all = append(all, m.images())
+	if m.has("cluster") {
+		all = append(all, m.cluster(), m.dns())
+	}
+	return all, nil
+}
+
+func (m *machine) networkOptions() network.Options {
+	return networkOptions(m.config, m.ranges, m.facts.NFT, m.has("docker"))
+}
+
+func networkOptions(c config.Config, r ranges, nft string, docker bool) network.Options {
+	o := network.Options{
+		PodBridge: c.Network.Bridge, NodeIPs: r.nodes, PodCIDRs: r.pods, ServiceCIDRs: r.services, NFT: nft,
+	}
+	if docker {
+		o.DockerBridge, o.DockerBridgeCIDR, o.DockerPool = c.Network.DockerBridge, r.docker, r.pool
+	}
+	return o
+}
+
+func (m *machine) containerd() *containerd.Component {
+	c := containerd.New(containerd.Options{
+		Layout: m.layout, Payload: m.bin, Version: m.versions["containerd"], Log: m.config.Log, Proxy: m.config.Proxy,
+		Cgroup:       m.cgroup.OfPart("containerd"),
+		PauseImage:   m.pauseImage(),
+		Bridge:       m.config.Network.Bridge,
+		PodCIDRs:     masked(m.ranges.nodes),
+		CgroupDriver: m.facts.CgroupDriver,
+		CapResource:  m.facts.CapResource,
+		MirrorHosts:  images.HostsTOML(images.DefaultPort, m.layout.PKIDir()),
+	})
+	c.Keep = m.keep
+	return c
+}
+
+func (m *machine) dockerd() (*dockerd.Component, error) {
+	a, err := m.access()
+	if err != nil {
+		return nil, err
+	}
+	c := dockerd.New(dockerd.Options{
+		Layout: m.layout, Payload: m.bin, Version: m.versions["docker"], Log: m.config.Log, Proxy: m.config.Proxy,
+		Cgroup:     m.cgroup.OfPart("dockerd"),
+		Bridge:     m.config.Network.DockerBridge,
+		CIDR:       m.ranges.docker,
+		Pool:       m.ranges.pool,
+		CgroupRoot: m.config.CgroupRoot, CgroupDriver: m.facts.CgroupDriver,
+		GID: a.GID, PublicLink: publicSocket(m.layout), Socket: m.config.Docker.Socket,
+		Access: func(socket string) error {
+			// Who has access may have changed since the daemon started.
+			now, err := m.access()
+			if err != nil {
+				return err
+			}
+			return now.Apply(socket, 0o660)
+		},
+	})
+	c.Keep = m.keep
+	return c, nil
+}
+
+func (m *machine) images() *images.Component {
+	docker := ""
+	if m.has("docker") {
+		docker = m.layout.DockerSocket()
+	}
+	return images.New(images.Options{
+		Socket: m.layout.ContainerdSocket(), Port: images.DefaultPort, PKIDir: m.layout.PKIDir(),
+		DataDir: m.layout.DataOf("images"), InUseFile: m.imagesInUseFile(),
+		ImagesTar:    filepath.Join(m.bin, "images.tar"),
+		BaseImages:   []string{m.pauseImage(), "docker.io/boxyard/base:latest"},
+		DockerSocket: docker,
+		Proxied:      m.config.Proxy.HTTP != "" || m.config.Proxy.HTTPS != "",
+		Logger:       m.log.With("component", "images"),
+	})
+}
+
+func (m *machine) cluster() *cluster.Component {
+	c := cluster.New(cluster.Options{
+		Layout: m.layout, Binary: filepath.Join(m.bin, "cluster"), Env: m.environment(),
+		Version: m.versions["kubernetes"], Boxyard: version.Version,
+		NodeName: m.pki.NodeName, NodeIPs: addresses(m.ranges.nodes), APIPort: m.config.APIPort,
+		PodCIDRs: m.ranges.pods, ServiceCIDRs: m.ranges.services,
+		ClusterDNS: []netip.Addr{dnsAddress(m.ranges.services[0])}, DNSPort: config.DNSPort,
+		Bridge:     m.config.Network.Bridge,
+		CgroupRoot: m.cgroup.Kubelet(), CgroupDriver: m.facts.CgroupDriver, Cgroup: m.cgroup.OfPart("cluster"),
+		ImagesInUseFile: m.imagesInUseFile(), ResolvConf: podResolvConf(),
+	}, m.config.Log)
+	c.Keep = m.keep
+	return c
+}
+
+func (m *machine) dns() *dns.Component {
+	c := dns.New(dns.Options{
+		Layout: m.layout, Binary: filepath.Join(m.bin, "dns"), Env: m.environment(), Version: m.versions["coredns"],
+		Cgroup: m.cgroup.OfPart("dns"),
+		Listen: addresses(m.ranges.nodes), Port: config.DNSPort,
+		// The process shares the host's loopback: systemd-resolved's stub, with its split DNS, is right for it.
+		ResolvConf: "/etc/resolv.conf",
+	}, m.config.Log)
+	c.Keep = m.keep
+	return c
+}
+
+func (m *machine) pauseImage() string { return "docker.io/boxyard/pause:" + m.versions["pause"] }
+
+func (m *machine) imagesInUseFile() string {
+	return filepath.Join(m.layout.Data, "images-in-use.json")
+}
+
+// environment of the cluster's processes: they find nft, mount and the payload's tools by the PATH.
+func (m *machine) environment() []string {
+	return []string{"PATH=" + m.bin + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"}
+}
+
+// publicSocket is only for the machine's ordinary instance.
+func publicSocket(l paths.Layout) string {
+	if l != paths.Default() {
+		return ""
+	}
+	return dockerd.PublicSocket
+}
+
+// dnsAddress is the tenth of the service range, as everywhere since kubeadm.
+func dnsAddress(services netip.Prefix) netip.Addr {
+	a := services.Masked().Addr()
+	for range 10 {
+		a = a.Next()
+	}
+	return a
+}
+
+func addresses(prefixes []netip.Prefix) []netip.Addr {
+	out := make([]netip.Addr, len(prefixes))
+	for i, p := range prefixes {
+		out[i] = p.Addr()
+	}
+	return out
+}
+
+func masked(prefixes []netip.Prefix) []netip.Prefix {
+	out := make([]netip.Prefix, len(prefixes))
+	for i, p := range prefixes {
+		out[i] = p.Masked()
+	}
+	return out
+}

@@ -1,0 +1,234 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	sdnotify "github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/boxyard/boxyard/internal/config"
+	"github.com/boxyard/boxyard/internal/controlapi"
+	"github.com/boxyard/boxyard/internal/paths"
+	"github.com/boxyard/boxyard/internal/pki"
+	"github.com/boxyard/boxyard/internal/supervisor"
+)
+
+// Options is what the command line has decided.
+type Options struct {
+	Layout paths.Layout
+	Config config.Config
+	// Chosen are the keys of Config that the user set.
+	Chosen map[string]bool
+	// PayloadDir has the parts' binaries; "" takes them out of Exe.
+	PayloadDir string
+	Exe        string
+	Log        *slog.Logger
+}
+
+// daemon is one run of the daemon.
+type daemon struct {
+	o      Options
+	began  time.Time
+	events *eventLog
+	stop   context.CancelFunc // asks everything to stop
+	over   chan struct{}      // closed when everything has stopped
+
+	mu      sync.Mutex
+	phase   string
+	keep    bool // containers and pods go on
+	machine *machine
+	sup     *supervisor.Supervisor
+	stopErr error // valid after over is closed
+}
+
+// Run is the daemon, until it is told to stop: through the control API, or by ctx. The end of ctx
+// (SIGTERM) leaves containers and pods running. Another daemon of the same layout is a fault.
+func Run(ctx context.Context, o Options) error {
+	held, err := lock(o.Layout)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = held.Close() }()
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	d := &daemon{
+		o: o, began: time.Now(), events: newEventLog(), stop: stop, over: make(chan struct{}), phase: controlapi.PhaseStarting,
+	}
+	defer context.AfterFunc(ctx, func() { d.requestStop(true) })()
+	closeAPI, err := d.serve(ctx)
+	if err != nil {
+		return err
+	}
+	err = d.live(work)
+	d.mu.Lock()
+	d.stopErr = err
+	d.mu.Unlock()
+	close(d.over)
+	closeAPI()
+	return err
+}
+
+// serve opens the control API, and returns how to close it: answers under way are finished.
+func (d *daemon) serve(ctx context.Context) (closeAPI func(), err error) {
+	listener, err := controlapi.Listen(ctx, d.o.Layout.ControlSocket())
+	if err != nil {
+		return nil, err
+	}
+	streams, endStreams := context.WithCancel(context.WithoutCancel(ctx))
+	server := controlapi.NewServer(streams, d)
+	go func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			d.o.Log.Error("the control API ended", "error", err)
+		}
+	}()
+	return func() {
+		endStreams()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+		defer cancel()
+		_ = server.Shutdown(ctx)
+	}, nil
+}
+
+// live prepares the machine, runs its parts until ctx is done, and clears up after them.
+func (d *daemon) live(ctx context.Context) error {
+	m, err := d.prepare(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil // told to stop meanwhile: what was interrupted is no error
+		}
+		return err
+	}
+	comps, err := Components(m)
+	if err != nil {
+		return err
+	}
+	sup, err := supervisor.New(d.o.Log, comps)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.machine, d.sup = m, sup
+	if d.phase == controlapi.PhaseStarting {
+		d.phase = controlapi.PhaseRunning
+	}
+	d.mu.Unlock()
+	notify("STATUS=starting")
+
+	followed, endFollow := context.WithCancel(context.WithoutCancel(ctx))
+	defer endFollow()
+	go d.follow(followed, sup)
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() error { return d.renewCertificates(groupCtx, m) })
+	stopErr := sup.Run(ctx)
+	return errors.Join(stopErr, group.Wait(), d.clear(context.WithoutCancel(ctx), m))
+}
+
+// renewCertificates does not end the daemon when it cannot: the old ones are good for months.
+func (d *daemon) renewCertificates(ctx context.Context, m *machine) error {
+	for ctx.Err() == nil {
+		err := pki.Run(ctx, m.pki, func(names []string) {
+			d.o.Log.Info("certificates renewed", "names", names)
+			if err := m.publish(); err != nil {
+				d.o.Log.Error("publish the kubeconfig", "error", err)
+			}
+		})
+		if err == nil {
+			return nil
+		}
+		d.o.Log.Error("renew certificates; trying again in an hour", "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Hour):
+		}
+	}
+	return nil
+}
+
+// follow copies the supervisor's events to the listeners and tells systemd where things stand.
+func (d *daemon) follow(ctx context.Context, sup *supervisor.Supervisor) {
+	told := ""
+	for e := range sup.Events(ctx) {
+		d.events.add(controlapi.Event{
+			Time: e.Time, Component: e.Component, From: string(e.From), To: string(e.To), Reason: e.Reason,
+		})
+		state := summary(sup.Status())
+		if state == told {
+			continue
+		}
+		told = state
+		notify("STATUS=" + state)
+		if settled(sup.Status()) {
+			notify(sdnotify.SdNotifyReady)
+		}
+	}
+}
+
+// settled says that every part is ready, or will not be without help.
+func settled(parts []supervisor.Status) bool {
+	for _, p := range parts {
+		switch p.State {
+		case supervisor.Ready, supervisor.Degraded, supervisor.Failed:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+func summary(parts []supervisor.Status) string {
+	ready := 0
+	waiting := ""
+	for _, p := range parts {
+		switch {
+		case p.State == supervisor.Ready:
+			ready++
+		case waiting == "":
+			waiting = fmt.Sprintf(", %s is %s", p.Name, p.State)
+		}
+	}
+	return fmt.Sprintf("%d of %d parts are ready%s", ready, len(parts), waiting)
+}
+
+// requestStop makes everything stop. The first request decides about the containers.
+func (d *daemon) requestStop(keep bool) {
+	d.mu.Lock()
+	first := d.phase != controlapi.PhaseStopping
+	if first {
+		d.phase, d.keep = controlapi.PhaseStopping, keep
+	}
+	d.mu.Unlock()
+	if !first {
+		return
+	}
+	d.o.Log.Info("stopping", "keepContainers", keep)
+	notify(sdnotify.SdNotifyStopping)
+	d.stop()
+}
+
+func (d *daemon) keepContainers() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.keep
+}
+
+// notify tells systemd, where it started us and waits for that.
+func notify(state string) { _, _ = sdnotify.SdNotify(false, state) }
+
+// clear removes what parts that have ended leave behind. What containers need stays with them.
+func (d *daemon) clear(ctx context.Context, m *machine) error {
+	if d.keepContainers() {
+		return nil
+	}
+	err := clearRun(ctx, d.o.Layout, m)
+	if e := os.Remove(d.o.Layout.ControlSocket()); e != nil && !errors.Is(e, os.ErrNotExist) {
+		err = errors.Join(err, e)
+	}
+	return err
+}
