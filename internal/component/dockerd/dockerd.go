@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -39,6 +40,7 @@ type Options struct {
 	CgroupRoot   string       // config.Config.CgroupRoot
 	CgroupDriver string       // "systemd" or "cgroupfs"
 
+	NFT        string // path of nft; "" gives up holding published ports while dockerd restarts
 	GID        int    // group of the socket
 	PublicLink string // /var/run/docker.sock; "" where the layout is not the machine's ordinary one
 	Socket     string // config.Docker.Socket: what to do about PublicLink
@@ -83,8 +85,8 @@ func (c *Component) Run(ctx context.Context, ready func()) error {
 	return c.Runner.Run(ctx, ready)
 }
 
-// Prepare writes daemon.json and looks whether the public socket can be had.
-func (c *Component) Prepare(context.Context) error {
+// Prepare writes daemon.json, looks whether the public socket can be had, and holds published ports open.
+func (c *Component) Prepare(ctx context.Context) error {
 	if err := checkLink(c.o); err != nil {
 		return err
 	}
@@ -95,7 +97,17 @@ func (c *Component) Prepare(context.Context) error {
 	if err := os.MkdirAll(c.o.Layout.DataOf("docker"), 0o710); err != nil {
 		return fmt.Errorf("make dockerd's directory: %w", err)
 	}
-	return writeConfig(c.o, true)
+	if err := writeConfig(c.o, true); err != nil {
+		return err
+	}
+	if c.o.NFT == "" {
+		return nil
+	}
+	if err := hold(ctx, c.o.NFT); err != nil {
+		// A moment without published ports is better than no dockerd.
+		slog.WarnContext(ctx, "published ports are not held while dockerd starts", "error", err)
+	}
+	return nil
 }
 
 func (c *Component) spec(context.Context) (process.Spec, error) {
@@ -142,7 +154,12 @@ func (c *Component) probe(ctx context.Context) error {
 	return workload.WidenPipes(filepath.Join(c.o.Layout.RunOf(name), "containerd"))
 }
 
-func (c *Component) afterReady(context.Context) error {
+func (c *Component) afterReady(ctx context.Context) error {
+	if c.o.NFT != "" {
+		if err := release(ctx, c.o.NFT); err != nil {
+			return fmt.Errorf("release published ports: %w", err)
+		}
+	}
 	if c.o.Access != nil {
 		if err := c.o.Access(c.o.Layout.DockerSocket()); err != nil {
 			return err

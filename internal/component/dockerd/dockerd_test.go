@@ -157,3 +157,17 @@ func TestExitEventHasTheCodeWhereItIsKnown(t *testing.T) {
 		t.Errorf("with a stopped task: %v", e)
 	}
 }
+
+func TestHoldRulesIsGolden(t *testing.T) {
+	listed, err := os.ReadFile("testdata/docker-bridges.nft")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile("testdata/boxyard-docker.nft")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), holdRules(string(listed), "ip")); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}

@@ -20,11 +20,11 @@ import (
 // removes them when they are empty.
 func Outside() []string { return []string{"/run/docker/plugins", "/run/docker", "/run/runc"} }
 
-// NFTTables are the nft tables of dockerd, by family and name (moby
-// daemon/libnetwork/drivers/bridge/internal/nftabler). They hold the rules of every Docker on the host
-// that uses nftables, so reset deletes them only when no other dockerd runs.
+// NFTTables are nft tables by family and name: those of dockerd, and what Prepare copies from them. The
+// first two hold the rules of every Docker on the host that uses nftables, so reset deletes them
+// only when no other dockerd runs.
 func NFTTables() [][2]string {
-	return [][2]string{{"ip", "docker-bridges"}, {"ip6", "docker-bridges"}}
+	return [][2]string{{"ip", dockerTable}, {"ip6", dockerTable}, {"ip", holdTable}, {"ip6", holdTable}}
 }
 
 // Links names the network interfaces that dockerd has made on the host for its networks: bridges,
