@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/containerd/containerd/v2/core/events"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 )
@@ -152,30 +151,38 @@ func (c *Component) mirror(b *backend, g *guard) *mirror {
 // of the first session, before it called connected, ends it: it is not about containerd being away.
 func (c *Component) reconnect(ctx context.Context, session func(b *backend, connected func()) error) error {
 	const shortest, longest = 50 * time.Millisecond, time.Second
-	everConnected := false
-	for wait := shortest; ; wait = min(2*wait, longest) {
+	wait, everConnected := shortest, false
+	for {
 		b, err := c.dial(ctx)
 		if err == nil {
+			start := time.Now()
 			err = session(b, func() {
 				everConnected = true
-				wait = shortest
 				c.wait("")
 			})
 			b.close()
-			if !everConnected && ctx.Err() == nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			if !everConnected {
 				return err
 			}
+			// One that breaks at once must not be tried in a tight loop.
+			if time.Since(start) > longest {
+				wait = shortest
+			}
+			c.options.Logger.Warn("images: lost containerd", "error", err)
 		}
 		if ctx.Err() != nil {
 			return nil
 		}
 		c.wait(fmt.Sprintf("containerd (%v)", err))
-		c.options.Logger.Debug("images: waiting for containerd", "error", err)
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-time.After(wait):
 		}
+		wait = min(2*wait, longest)
 	}
 }
 
@@ -221,20 +228,6 @@ func (c *Component) session(ctx context.Context, b *backend, g *guard, inUse <-c
 			due = time.After(wait)
 		}
 	}
-}
-
-func (c *Component) event(ctx context.Context, g *guard, e *events.Envelope) error {
-	if e.Topic != topicContainerCreate {
-		return g.handle(ctx, e)
-	}
-	if !isDockers(e) {
-		return nil
-	}
-	changed, err := c.readDocker(ctx, g)
-	if err != nil || !changed {
-		return err
-	}
-	return g.reconcile(ctx)
 }
 
 // readNeeds takes over what the cluster says it uses. What cannot be read stays as it was.

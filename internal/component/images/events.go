@@ -4,42 +4,47 @@ import (
 	"context"
 	"fmt"
 
+	eventsapi "github.com/containerd/containerd/api/events"
 	"github.com/containerd/containerd/v2/core/events"
-)
-
-// Topics of containerd's events.
-const (
-	topicImageCreate     = "/images/create"
-	topicImageUpdate     = "/images/update"
-	topicImageDelete     = "/images/delete"
-	topicContainerCreate = "/containers/create"
+	"github.com/containerd/typeurl/v2"
 )
 
 // eventFilters ask for what is handled here and no more: a busy machine has many events.
 func eventFilters() []string {
 	var filters []string
-	for _, topic := range []string{topicImageCreate, topicImageUpdate, topicImageDelete, topicContainerCreate} {
-		filters = append(filters, fmt.Sprintf("namespace==%s,topic==%s", namespace, topic))
+	for _, topic := range []string{"/images/create", "/images/update", "/images/delete", "/containers/create"} {
+		filters = append(filters, fmt.Sprintf("namespace==%s,topic==%q", namespace, topic))
 	}
 	return filters
 }
 
-// isDockers says whether an event is about a container of Docker's: those do not name an image
-// (moby daemon/internal/libcontainerd/remote/client.go, NewContainer), CRI's do.
-func isDockers(e *events.Envelope) bool {
-	image, _ := e.Field([]string{"event", "image"})
-	return e.Topic == topicContainerCreate && image == ""
+// event does what an event of containerd asks for.
+func (c *Component) event(ctx context.Context, g *guard, envelope *events.Envelope) error {
+	e, err := typeurl.UnmarshalAny(envelope.Event)
+	if err != nil {
+		return fmt.Errorf("read event %s: %w", envelope.Topic, err)
+	}
+	switch e := e.(type) {
+	case *eventsapi.ImageCreate:
+		return g.changed(ctx, e.GetName())
+	case *eventsapi.ImageUpdate:
+		return g.changed(ctx, e.GetName())
+	case *eventsapi.ImageDelete:
+		g.deleted(e.GetName())
+	case *eventsapi.ContainerCreate:
+		// Docker's containers do not name their image (moby daemon/internal/libcontainerd/remote/client.go,
+		// NewContainer), CRI's do.
+		if e.GetImage() == "" {
+			return c.dockerChanged(ctx, g)
+		}
+	}
+	return nil
 }
 
-// handle does what the event of an image asks for.
-func (g *guard) handle(ctx context.Context, e *events.Envelope) error {
-	name, ok := e.Field([]string{"event", "name"})
-	if !ok {
-		return nil
+func (c *Component) dockerChanged(ctx context.Context, g *guard) error {
+	changed, err := c.readDocker(ctx, g)
+	if err != nil || !changed {
+		return err
 	}
-	if e.Topic == topicImageDelete {
-		g.deleted(name)
-		return nil
-	}
-	return g.changed(ctx, name)
+	return g.reconcile(ctx)
 }

@@ -169,21 +169,35 @@ func (g *guard) list(ctx context.Context) (map[string]images.Image, error) {
 
 // loadBase imports the payload's images where one of them is altogether missing.
 func (g *guard) loadBase(ctx context.Context) error {
+	missing, err := g.missingBase(ctx)
+	if err != nil || missing == "" {
+		return err
+	}
+	g.log.Info("loading the images of the payload", "missing", missing)
+	if err := g.store.load(ctx); err != nil {
+		return err
+	}
+	if missing, err = g.missingBase(ctx); err == nil && missing != "" {
+		return fmt.Errorf("the payload's images do not contain %s", missing)
+	}
+	return err
+}
+
+// missingBase names a base image that is not there and is not about to be restored, "" for none.
+func (g *guard) missingBase(ctx context.Context) (string, error) {
 	for _, name := range g.base {
 		if !g.missing[name].IsZero() {
 			continue
 		}
 		_, err := g.store.images.Get(ctx, name)
-		if err == nil {
-			continue
+		if errdefs.IsNotFound(err) {
+			return name, nil
 		}
-		if !errdefs.IsNotFound(err) {
-			return fmt.Errorf("look for image %s: %w", name, err)
+		if err != nil {
+			return "", fmt.Errorf("look for image %s: %w", name, err)
 		}
-		g.log.Info("loading the images of the payload", "missing", name)
-		return g.store.load(ctx)
 	}
-	return nil
+	return "", nil
 }
 
 // changed is called when an image's record was made or changed.
