@@ -30,7 +30,10 @@ func (a *App) down(cmd *cobra.Command, keep bool) error {
 	if fault.Code(err) != "not-running" {
 		return err
 	}
-	if keep || !a.Root {
+	if err := a.needsRoot(cmd); err != nil {
+		return err
+	}
+	if keep {
 		fmt.Fprintln(a.Out, "Boxyard is not running.")
 		return nil
 	}

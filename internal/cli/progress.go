@@ -57,6 +57,8 @@ type progress struct {
 func (p *progress) show(e controlapi.Event) {
 	after := fmt.Sprintf("%5.1f s", max(0, e.Time.Sub(p.begin).Seconds()))
 	switch e.To {
+	case controlapi.Note:
+		fmt.Fprintf(p.out, "  note: %s\n", e.Reason)
 	case "ready":
 		if !p.said[e.Component] {
 			fmt.Fprintf(p.out, "  %-12s ready %s%s\n", e.Component, after, remark(e.Reason))

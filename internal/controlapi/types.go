@@ -37,6 +37,9 @@ type ComponentStatus struct {
 	LastError   string    `json:"lastError,omitempty"`
 }
 
+// Note is Event.To where nothing has changed its state and Reason is something that people should know.
+const Note = "note"
+
 // Event is one line of the GET /v1/events stream (JSON lines, oldest first, then live).
 type Event struct {
 	Time      time.Time `json:"time"`

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,15 +16,11 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/boxyard/boxyard/internal/access"
-	"github.com/boxyard/boxyard/internal/atomicfile"
 	"github.com/boxyard/boxyard/internal/cgroup"
-	"github.com/boxyard/boxyard/internal/component/network"
 	"github.com/boxyard/boxyard/internal/config"
 	"github.com/boxyard/boxyard/internal/controlapi"
 	"github.com/boxyard/boxyard/internal/fault"
 	"github.com/boxyard/boxyard/internal/host"
-	"github.com/boxyard/boxyard/internal/kubeconfig"
 	"github.com/boxyard/boxyard/internal/paths"
 	"github.com/boxyard/boxyard/internal/payload"
 	"github.com/boxyard/boxyard/internal/pki"
@@ -46,13 +41,6 @@ type machine struct {
 	ranges   ranges
 	log      *slog.Logger
 	keep     func() bool // containers and pods go on when the parts stop
-}
-
-// ranges are the addresses of the state, parsed. All have the same families, IPv4 first.
-type ranges struct {
-	pods, services []netip.Prefix
-	nodes          []netip.Prefix // the node's address with the length of its own pod range
-	docker, pool   netip.Prefix
 }
 
 func (m *machine) has(part string) bool { return !slices.Contains(m.config.Without, part) }
@@ -76,9 +64,8 @@ func (d *daemon) prepare(ctx context.Context) (*machine, error) {
 	}
 	c := d.o.Config
 	if created {
-		var faults []*fault.Error
-		if c, faults = host.PickRanges(facts.Routes, c, d.o.Chosen); len(faults) > 0 {
-			return nil, joinFaults(faults)
+		if c, err = d.pickRanges(c, facts); err != nil {
+			return nil, err
 		}
 		state, err = newState(creation{
 			config: c, ipv6: facts.IPv6, hostname: facts.Hostname, boxyard: version.Version, now: time.Now().UTC().Truncate(time.Second),
@@ -96,7 +83,7 @@ func (d *daemon) prepare(ctx context.Context) (*machine, error) {
 		return nil, joinFaults(faults)
 	}
 	for _, w := range host.Warnings(facts, c, own...) {
-		d.o.Log.Warn(w)
+		d.note(w)
 	}
 	m, err := newMachine(d.o, c, state, facts)
 	if err != nil {
@@ -111,6 +98,12 @@ func (d *daemon) prepare(ctx context.Context) (*machine, error) {
 	return m, d.make(ctx, m, source)
 }
 
+// note tells the log, and whoever waits for us, what keeps nothing from running.
+func (d *daemon) note(text string) {
+	d.o.Log.Warn(text)
+	d.events.add(controlapi.Event{Time: time.Now(), Component: "host", To: controlapi.Note, Reason: text})
+}
+
 // make makes files and cgroups. The longest, the extraction of the payload, hides the others.
 func (d *daemon) make(ctx context.Context, m *machine, source *payload.Payload) error {
 	group, ctx := errgroup.WithContext(ctx)
@@ -123,7 +116,7 @@ func (d *daemon) make(ctx context.Context, m *machine, source *payload.Payload) 
 		m.versions = set.Versions
 		d.events.add(controlapi.Event{Time: time.Now(), Component: "payload", From: "starting", To: "ready"})
 		d.o.Log.Info("payload is there", "dir", set.Dir, "took", time.Since(begin))
-		return linkClients(m.layout)
+		return linkPayload(m.layout, set.Dir)
 	})
 	group.Go(func() error {
 		if _, err := pki.Ensure(m.pki); err != nil {
@@ -166,29 +159,6 @@ func newMachine(o Options, c config.Config, s State, facts host.Facts) (*machine
 		m.pki.ServiceIPs = append(m.pki.ServiceIPs, net.IP(p.Addr().Next().AsSlice()))
 	}
 	return m, nil
-}
-
-func (s State) ranges() (ranges, error) {
-	var r ranges
-	var errs []error
-	parse := func(text string) netip.Prefix {
-		p, err := netip.ParsePrefix(text)
-		errs = append(errs, err)
-		return p
-	}
-	for i, text := range s.PodCIDRs {
-		r.pods = append(r.pods, parse(text))
-		r.services = append(r.services, parse(nth(s.ServiceCIDRs, i)))
-	}
-	r.docker, r.pool = parse(s.DockerCIDR), parse(s.DockerPool)
-	if err := errors.Join(errs...); err != nil || len(r.pods) == 0 {
-		return r, &fault.Error{
-			Code: "state-corrupt", Summary: "state.json has ranges that cannot be read",
-			Hint: "restore it from a backup, or start afresh: boxyard reset", Cause: err,
-		}
-	}
-	r.nodes = network.FirstNodeIPs(r.pods)
-	return r, nil
 }
 
 // proxy is what is configured, or what the environment says.
@@ -235,120 +205,6 @@ func ownPIDs(l paths.Layout) []int {
 		}
 	}
 	return pids
-}
-
-// access is who may use the sockets and the kubeconfig: the group, and who ran up with sudo.
-func (m *machine) access() (access.Access, error) { return accessOf(m.layout, m.config) }
-
-func accessOf(l paths.Layout, c config.Config) (access.Access, error) {
-	a, err := access.FromEnvironment(c.Group)
-	if err != nil {
-		return a, err
-	}
-	users, err := Users(l)
-	if err != nil {
-		return a, err
-	}
-	for _, u := range users {
-		if u.UID != 0 && !slices.Contains(a.UIDs, u.UID) {
-			a.UIDs = append(a.UIDs, u.UID)
-		}
-	}
-	return a, nil
-}
-
-// publish writes the kubeconfig and puts it into that of every user.
-func (m *machine) publish() error {
-	if !m.has("cluster") {
-		return nil
-	}
-	admin, err := pki.AdminKubeconfig(m.pki)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(m.layout.Config, 0o755); err != nil {
-		return err
-	}
-	if err := atomicfile.Write(m.layout.Kubeconfig(), admin, 0o600); err != nil {
-		return err
-	}
-	a, err := m.access()
-	if err != nil {
-		return err
-	}
-	if err := a.Apply(m.layout.Kubeconfig(), 0o640); err != nil {
-		return err
-	}
-	users, err := Users(m.layout)
-	if err != nil {
-		return err
-	}
-	for _, u := range users {
-		if err := kubeconfig.Merge(u.kube(), admin); err != nil {
-			// A user's broken file is the user's: it keeps nothing from starting.
-			m.log.Warn("cannot add the context boxyard", "home", u.Home, "error", err)
-		}
-	}
-	return nil
-}
-
-// GrantAll gives everybody in access.json access to what is there, without a daemon's help.
-func GrantAll(l paths.Layout) error {
-	c, err := config.Load(l.ConfigFile())
-	if err != nil {
-		return err
-	}
-	a, err := accessOf(l, c)
-	if err != nil {
-		return err
-	}
-	for path, mode := range map[string]os.FileMode{
-		l.ControlSocket(): 0o660, l.DockerSocket(): 0o660, l.Kubeconfig(): 0o640,
-	} {
-		if err := a.Apply(path, mode); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	admin, err := os.ReadFile(l.Kubeconfig())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	users, err := Users(l)
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, u := range users {
-		errs = append(errs, kubeconfig.Merge(u.kube(), admin))
-	}
-	return errors.Join(errs...)
-}
-
-// linkClients makes the links that a user puts on the PATH. They go through `current`, so that an
-// upgrade needs no new ones.
-func linkClients(l paths.Layout) error {
-	// 0711 above and 0755 here: any user may run the clients, and list nothing else.
-	for dir, mode := range map[string]os.FileMode{l.Data: 0o711, l.BinDir(): 0o755} {
-		if err := os.MkdirAll(dir, mode); err != nil {
-			return err
-		}
-	}
-	for _, name := range []string{"docker", "kubectl", "helm"} {
-		link, target := filepath.Join(l.BinDir(), name), filepath.Join(l.PayloadDir(), "current", name)
-		if now, err := os.Readlink(link); err == nil && now == target {
-			continue
-		}
-		if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		if err := os.Symlink(target, link); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func sysctlFile(l paths.Layout) string { return filepath.Join(l.Data, "sysctls.json") }

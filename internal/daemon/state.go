@@ -57,14 +57,14 @@ func LoadState(path, boxyard string) (State, error) {
 }
 
 func newerData(path string, s State, boxyard string) error {
-	by := s.UsedBy
-	if by == "" {
-		by = s.CreatedBy
+	by := "Boxyard " + s.UsedBy
+	if s.UsedBy == "" {
+		by = "a newer Boxyard"
 	}
 	return &fault.Error{
 		Code:    "data-newer",
-		Summary: fmt.Sprintf("the data in %s was last used by Boxyard %s (format %d), and this is %s (format %d)", filepath.Dir(path), by, s.Version, boxyard, stateFormat),
-		Hint:    fmt.Sprintf("use Boxyard %s or newer; or delete the data and start afresh: boxyard reset", by),
+		Summary: fmt.Sprintf("the data in %s is of %s (format %d), newer than this %s (format %d)", filepath.Dir(path), by, s.Version, boxyard, stateFormat),
+		Hint:    "use " + by + "; or delete the data and start afresh: boxyard reset",
 	}
 }
 
