@@ -209,11 +209,13 @@ func TestPins(t *testing.T) {
 	local, pulled := f.manifest(t, "hello"), f.manifest(t, "nginx")
 	f.tag(hello, local, nil)
 	f.tag("moby-dangling@"+local.Digest.String(), local, nil)
+	f.tag("docker.io/library/hello@"+local.Digest.String(), local, nil)
 	f.tag(nginx, pulled, map[string]string{"io.cri-containerd.image": "managed"})
 	f.pulled(pulled.Digest, "docker.io", "library/nginx")
 	g := newGuard(t, f, t.TempDir())
 	for name, want := range map[string]string{
 		hello: "local", "moby-dangling@" + local.Digest.String(): "local", nginx: "", pause: "base",
+		"docker.io/library/hello@" + local.Digest.String(): "",
 	} {
 		if got := f.labels(name)[labelWhy]; got != want {
 			t.Errorf("%s is pinned because %q, want %q", name, got, want)

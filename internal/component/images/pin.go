@@ -80,6 +80,11 @@ func (g *guard) madeHere(ctx context.Context, img images.Image) (bool, error) {
 	if err != nil {
 		return false, nil //nolint:nilerr // no repository has such a name, so the mirror is never asked for it
 	}
+	if _, ok := named.(reference.Digested); ok {
+		// CRI adds such a name to what it pulls from us. The tag is pinned; once that has moved on,
+		// what a former build leaves behind may go.
+		return false, nil
+	}
 	return g.provenance.isLocal(ctx, g.store.content, named, img.Target.Digest)
 }
 
