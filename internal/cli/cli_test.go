@@ -42,7 +42,9 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-func (w *world) main(args ...string) int { return Main(append([]string{"/bin/boxyard"}, args...), w.App) }
+func (w *world) main(args ...string) int {
+	return Main(append([]string{"/bin/boxyard"}, args...), w.App)
+}
 
 func TestExitCodes(t *testing.T) {
 	for _, tt := range []struct {

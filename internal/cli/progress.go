@@ -90,11 +90,20 @@ func failure(s controlapi.Status) error {
 			return &fault.Error{
 				Code:    "part-failed",
 				Summary: c.Name + " does not start",
-				Hint:    "boxyard logs " + c.Name,
+				Hint:    "boxyard logs " + logOf(c),
 			}
 		}
 	}
 	return nil
+}
+
+// logOf is where a part logs: those without a process are in the daemon.
+func logOf(c controlapi.ComponentStatus) string {
+	switch c.Name {
+	case "network", "images":
+		return "boxyard"
+	}
+	return c.Name
 }
 
 func stillWaiting(timeout time.Duration, s controlapi.Status) error {

@@ -75,7 +75,7 @@ func (a *App) join(cmd *cobra.Command, o upOptions, s controlapi.Status) error {
 			return err
 		}
 	}
-	if args := o.arguments(a.Layout.ConfigFile()); len(args) > 0 && s.Ready {
+	if args := o.arguments(a.Layout.ConfigFile()); s.Ready && !startedWith(s.PID, args) {
 		fmt.Fprintf(a.Err, "boxyard: it runs already; %s takes effect at the next start (boxyard down, then up)\n", strings.Join(args, " "))
 	}
 	if s.Ready {
@@ -86,6 +86,12 @@ func (a *App) join(cmd *cobra.Command, o upOptions, s controlapi.Status) error {
 		return nil
 	}
 	return a.await(cmd.Context(), o.timeout, s.Since)
+}
+
+// startedWith says whether the daemon has these arguments.
+func startedWith(pid int, args []string) bool {
+	cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return err == nil && strings.HasSuffix(string(cmdline), strings.Join(append([]string{"\x00daemon"}, args...), "\x00")+"\x00") || len(args) == 0
 }
 
 // start starts the daemon and returns once it answers. When another `up` was faster it returns the

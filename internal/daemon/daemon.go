@@ -10,14 +10,12 @@ import (
 	"sync"
 	"time"
 
-	sdnotify "github.com/coreos/go-systemd/v22/daemon"
-	"golang.org/x/sync/errgroup"
-
 	"github.com/boxyard/boxyard/internal/config"
 	"github.com/boxyard/boxyard/internal/controlapi"
 	"github.com/boxyard/boxyard/internal/paths"
 	"github.com/boxyard/boxyard/internal/pki"
 	"github.com/boxyard/boxyard/internal/supervisor"
+	sdnotify "github.com/coreos/go-systemd/v22/daemon"
 )
 
 // Options is what the command line has decided.
@@ -71,6 +69,7 @@ func Run(ctx context.Context, o Options) error {
 	d.stopErr = err
 	d.mu.Unlock()
 	close(d.over)
+	d.events.end()
 	closeAPI()
 	return err
 }
@@ -89,10 +88,10 @@ func (d *daemon) serve(ctx context.Context) (closeAPI func(), err error) {
 		}
 	}()
 	return func() {
-		endStreams()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 		defer cancel()
 		_ = server.Shutdown(ctx)
+		endStreams()
 	}, nil
 }
 
@@ -121,17 +120,16 @@ func (d *daemon) live(ctx context.Context) error {
 	d.mu.Unlock()
 	notify("STATUS=starting")
 
-	followed, endFollow := context.WithCancel(context.WithoutCancel(ctx))
-	defer endFollow()
-	go d.follow(followed, sup)
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.Go(func() error { return d.renewCertificates(groupCtx, m) })
-	stopErr := sup.Run(ctx)
-	return errors.Join(stopErr, group.Wait(), d.clear(context.WithoutCancel(ctx), m))
+	var background sync.WaitGroup
+	background.Go(func() { d.follow(context.WithoutCancel(ctx), sup, len(comps)) })
+	background.Go(func() { d.renewCertificates(ctx, m) })
+	err = sup.Run(ctx)
+	background.Wait()
+	return errors.Join(err, d.clear(context.WithoutCancel(ctx), m))
 }
 
 // renewCertificates does not end the daemon when it cannot: the old ones are good for months.
-func (d *daemon) renewCertificates(ctx context.Context, m *machine) error {
+func (d *daemon) renewCertificates(ctx context.Context, m *machine) {
 	for ctx.Err() == nil {
 		err := pki.Run(ctx, m.pki, func(names []string) {
 			d.o.Log.Info("certificates renewed", "names", names)
@@ -140,7 +138,7 @@ func (d *daemon) renewCertificates(ctx context.Context, m *machine) error {
 			}
 		})
 		if err == nil {
-			return nil
+			return
 		}
 		d.o.Log.Error("renew certificates; trying again in an hour", "error", err)
 		select {
@@ -148,13 +146,21 @@ func (d *daemon) renewCertificates(ctx context.Context, m *machine) error {
 		case <-time.After(time.Hour):
 		}
 	}
-	return nil
 }
 
-// follow copies the supervisor's events to the listeners and tells systemd where things stand.
-func (d *daemon) follow(ctx context.Context, sup *supervisor.Supervisor) {
+// follow copies the supervisor's events to the listeners and tells systemd where things stand, until
+// all parts have stopped.
+func (d *daemon) follow(ctx context.Context, sup *supervisor.Supervisor, parts int) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	told := ""
 	for e := range sup.Events(ctx) {
+		if e.To == supervisor.Stopped {
+			parts--
+		}
+		if parts == 0 {
+			cancel() // this event is the last
+		}
 		d.events.add(controlapi.Event{
 			Time: e.Time, Component: e.Component, From: string(e.From), To: string(e.To), Reason: e.Reason,
 		})

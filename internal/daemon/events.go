@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/boxyard/boxyard/internal/controlapi"
@@ -16,6 +17,7 @@ type eventLog struct {
 	first   int // number of events that were dropped
 	events  []controlapi.Event
 	changed chan struct{} // closed and replaced at each event
+	ended   bool
 }
 
 func newEventLog() *eventLog { return &eventLog{changed: make(chan struct{})} }
@@ -32,31 +34,45 @@ func (l *eventLog) add(e controlapi.Event) {
 	l.changed = make(chan struct{})
 }
 
-// after returns the events from number next on, the number that comes then, and what to wait for.
-func (l *eventLog) after(next int) ([]controlapi.Event, int, <-chan struct{}) {
+// end says that no more will come: readers end when they have had what there is.
+func (l *eventLog) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = true
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// after returns the events from number next on, and what to wait for: nil when no more will come.
+func (l *eventLog) after(next int) (fresh []controlapi.Event, then int, changed <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	next = max(next, l.first)
-	fresh := append([]controlapi.Event(nil), l.events[next-l.first:]...)
+	fresh = slices.Clone(l.events[next-l.first:])
+	if l.ended {
+		return fresh, next + len(fresh), nil
+	}
 	return fresh, next + len(fresh), l.changed
 }
 
-// follow gives the past events, then live ones, until ctx is done.
+// follow gives the past events, then live ones, until there are no more or ctx is done.
 func (l *eventLog) follow(ctx context.Context) <-chan controlapi.Event {
 	out := make(chan controlapi.Event)
 	go func() {
 		defer close(out)
 		next := 0
 		for {
-			var fresh []controlapi.Event
-			var changed <-chan struct{}
-			fresh, next, changed = l.after(next)
+			fresh, then, changed := l.after(next)
+			next = then
 			for _, e := range fresh {
 				select {
 				case out <- e:
 				case <-ctx.Done():
 					return
 				}
+			}
+			if changed == nil {
+				return
 			}
 			select {
 			case <-changed:

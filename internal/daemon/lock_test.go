@@ -107,4 +107,13 @@ func TestEventLogGivesPastAndLiveEvents(t *testing.T) {
 	cancel()
 	for range events { // ends when the channel is closed
 	}
+	last := l.follow(t.Context())
+	l.end()
+	n := 0
+	for range last {
+		n++
+	}
+	if n != keptEvents {
+		t.Errorf("a reader of an ended log had %d events", n)
+	}
 }
