@@ -1,0 +1,171 @@
+# Boxyard's build. `make` prints the targets.
+#
+# bin/boxyard is our program with the payload behind it. The payload's binaries
+# come from the modules engine, cluster, clients and runtime; each is compressed
+# as soon as it is linked, while others still compile.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+export GOWORK := off
+export GOFLAGS := -trimpath -buildvcs=false
+export CGO_ENABLED := 0
+
+JOBS ?= 3
+# zstd's level. The file must stay below 130 MB; see docs/adr/0002.
+LEVEL ?= 19
+GOTEST ?= go test
+
+runtime := runc containerd-shim-runc-v2 docker-proxy cni/bridge cni/host-local cni/portmap cni/loopback
+payload := $(addprefix build/payload/,cluster engine clients docker $(runtime) docker-init images.tar versions.json)
+
+# sources DIRECTORY...: what a build of it depends on.
+sources = $(shell find $(1) -type f -not -name '*_test.go' -not -path '*/testdata/*' 2>/dev/null)
+
+.PHONY: help
+help: ## Print the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# ---- host ----
+
+.PHONY: deps deps-vm
+deps: ## Install what this host lacks to build, run and test (Debian, root).
+	@scripts/deps.sh
+
+deps-vm: deps ## Install what test-vm needs besides: qemu, debootstrap.
+	@scripts/deps.sh vm
+
+# ---- build ----
+
+.PHONY: build payload-dir examples
+build: deps ## Build bin/boxyard, one file with everything in it.
+	@$(MAKE) --no-print-directory -j $(JOBS) bin/boxyard
+	@ls -l bin/boxyard | awk '{printf "%s: %.1f MB\n", $$9, $$5 / 1e6}'
+
+payload-dir: deps ## Build build/payload only, for boxyard up --payload-dir.
+	@$(MAKE) --no-print-directory -j $(JOBS) $(payload) build/links.stamp build/boxyard
+
+examples: ## Compile the programs of examples/hello, which its Dockerfiles copy.
+	@$(MAKE) --no-print-directory examples/hello/bin/web examples/hello/bin/store
+
+examples/hello/bin/%: $(call sources,examples/hello/web examples/hello/store)
+	go build -ldflags '-s -w' -o $@ ./examples/hello/$*
+
+# Rewritten only when the content changes: a new date alone would link everything anew.
+.PHONY: FORCE
+build/version: FORCE
+	@mkdir -p build
+	@scripts/version.sh > $@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+build/upstream.stamp: scripts/versions.sh engine/go.mod cluster/go.mod clients/go.mod runtime/go.mod
+	@mkdir -p build
+	scripts/versions.sh > build/upstream.new
+	@cmp -s build/upstream.new build/upstream.env && rm build/upstream.new || mv build/upstream.new build/upstream.env
+	@touch $@
+
+build/upstream.env: build/upstream.stamp ;
+
+build_program = scripts/build.sh build/upstream.env
+# The longest first. The others yield to it, so that the processors have work to the end.
+build/payload/cluster: $(call sources,cluster) $(build_program)
+	scripts/build.sh cluster $@
+
+build/payload/engine: $(call sources,engine) $(build_program)
+	nice -n 5 scripts/build.sh engine $@
+
+build/payload/clients build/payload/docker: build/payload/%: $(call sources,clients) $(build_program)
+	nice -n 5 scripts/build.sh $* $@
+
+$(addprefix build/payload/,$(runtime)): build/payload/%: runtime/go.mod runtime/go.sum $(build_program)
+	nice -n 5 scripts/build.sh $* $@
+
+build/pause: $(call sources,runtime/pause) $(build_program)
+	scripts/build.sh pause $@
+
+build/boxyard: $(call sources,cmd internal) go.mod go.sum build/version $(build_program)
+	scripts/build.sh boxyard $@
+
+build/tools/%: $(call sources,tools internal/payload/archive) go.mod go.sum
+	go build -o $@ ./tools/$*
+
+build/payload/docker-init: /usr/bin/tini-static
+	@mkdir -p $(@D)
+	install -m 0755 $< $@
+
+build/payload/images.tar: build/tools/images build/pause /bin/busybox /etc/ssl/certs/ca-certificates.crt build/upstream.env
+	@mkdir -p $(@D)
+	. build/upstream.env; build/tools/images -pause build/pause -pause-version $$pause -created $$images_time -o $@
+
+build/payload/versions.json: scripts/versions-json.awk build/upstream.env
+	@mkdir -p $(@D)
+	awk -f $^ > $@
+
+build/links.stamp: Makefile
+	@mkdir -p build/payload/cli-plugins
+	ln -sfn engine build/payload/dockerd
+	ln -sfn engine build/payload/containerd
+	ln -sfn cluster build/payload/dns
+	ln -sfn clients build/payload/kubectl
+	ln -sfn clients build/payload/helm
+	ln -sfn ../clients build/payload/cli-plugins/docker-buildx
+	ln -sfn ../clients build/payload/cli-plugins/docker-compose
+	@touch $@
+
+# One compressed frame each (tools/pack knows the groups); the cache is build/zstd.
+build/frames/cluster: build/payload/cluster build/tools/pack
+build/frames/engine: build/payload/engine build/tools/pack
+build/frames/clients: build/payload/clients build/payload/docker build/tools/pack
+build/frames/cluster build/frames/engine build/frames/clients:
+	@mkdir -p $(@D)
+	build/tools/pack compress -level $(LEVEL) -group $(@F)
+	@touch $@
+
+bin/boxyard: build/boxyard build/frames/cluster build/frames/engine build/frames/clients $(payload) build/links.stamp build/tools/pack
+	build/tools/pack write -level $(LEVEL) -program build/boxyard -o $@
+
+.PHONY: reproducible
+reproducible: build ## Build again in another directory with an empty build cache, compare the hashes.
+	scripts/reproducible.sh
+
+# ---- test ----
+
+# Packages whose dependencies are small enough to compile a second time for the race detector.
+race_packages := $(filter-out ./internal/zz%,./cmd/... ./internal/... ./tools/... ./examples/... ./test/architecture/... ./test/load/... ./test/demo/...)
+
+.PHONY: test test-unit test-integration test-faults test-vm demo
+test: test-unit test-integration ## Run the unit and the integration tests.
+
+test-unit: deps examples ## Run the unit tests, with the race detector where that is affordable.
+	CGO_ENABLED=1 $(GOTEST) -race $(race_packages)
+	cd clients && $(GOTEST) ./...
+	cd engine && $(GOTEST) ./...
+	cd cluster && $(GOTEST) ./...
+
+test-integration: build examples ## Run the packed binary in confined instances (root).
+	$(GOTEST) -tags integration -count=1 -timeout 30m ./test/harness/... ./test/integration/...
+
+test-faults: build examples ## Kill each part under load and see it come back (root, long).
+	$(GOTEST) -tags faults -count=1 -timeout 120m -v ./test/faults/...
+
+test-vm: deps-vm build examples ## Try it on a Debian 12 with systemd in qemu (root, slow).
+	$(GOTEST) -tags vm -count=1 -timeout 240m -v ./test/vm/...
+
+demo: build examples ## Build, run, deploy, reach, update: the whole way on examples/hello (root).
+	go run ./test/demo
+
+# ---- quality ----
+
+.PHONY: lint
+lint: deps ## Check formatting, go.mod files and code in every module.
+	@scripts/lint.sh
+
+.PHONY: clean install-less
+clean: ## Remove what was built; the caches of Go stay.
+	rm -rf bin build/payload build/frames build/zstd build/tools build/boxyard build/pause build/*.stamp build/version build/upstream.env
+
+install-less: payload-dir ## Put a bare boxyard without payload into bin, for work on it.
+	install -D -m 0755 build/boxyard bin/boxyard-bare
+	@echo 'bin/boxyard-bare up --payload-dir build/payload'

@@ -1,0 +1,57 @@
+// Command images makes images.tar, an OCI image layout with the two images that
+// come with Boxyard: pause, which holds a pod's namespaces, and base, a shell
+// with the usual small tools. The same input gives the same bytes.
+//
+//	images -pause build/pause -pause-version 1.0 -created 2026-11-01T00:00:00Z -o build/payload/images.tar
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"time"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "images:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	flags := flag.NewFlagSet("images", flag.ContinueOnError)
+	var (
+		pause    = flags.String("pause", "build/pause", "the pause program")
+		version  = flags.String("pause-version", "", "the tag of the pause image")
+		busybox  = flags.String("busybox", "/bin/busybox", "Debian's static busybox")
+		certs    = flags.String("certificates", "/etc/ssl/certs/ca-certificates.crt", "the CA certificates")
+		created  = flags.String("created", "", "the time that the images bear, as RFC 3339")
+		out      = flags.String("o", "", "the archive to write")
+		platform = flags.String("arch", "amd64", "the architecture of the programs")
+	)
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	when, err := time.Parse(time.RFC3339, *created)
+	if err != nil {
+		return fmt.Errorf("-created: %w", err)
+	}
+
+	pauseTree, err := pauseFiles(*pause)
+	if err != nil {
+		return err
+	}
+	baseTree, err := baseFiles(*busybox, *certs)
+	if err != nil {
+		return err
+	}
+	l := newLayout(*platform, when)
+	if err := l.add("docker.io/boxyard/pause:"+*version, pauseTree, pauseConfig()); err != nil {
+		return err
+	}
+	if err := l.add("docker.io/boxyard/base:latest", baseTree, baseConfig()); err != nil {
+		return err
+	}
+	return l.writeFile(*out)
+}
