@@ -2,13 +2,17 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/boxyard/boxyard/internal/controlapi"
 	"github.com/boxyard/boxyard/internal/daemon"
 	"github.com/boxyard/boxyard/internal/fault"
+	"github.com/boxyard/boxyard/internal/payload"
 )
 
 func (a *App) downCommand() *cobra.Command {
@@ -37,17 +41,59 @@ func (a *App) down(cmd *cobra.Command, keep bool) error {
 		fmt.Fprintln(a.Out, "Boxyard is not running.")
 		return nil
 	}
-	// Containers may run without it, after down --keep-containers or a crash.
-	found, err := daemon.StopLeftovers(cmd.Context(), a.Layout)
+	return a.downLeftovers(cmd.Context())
+}
+
+// downLeftovers stops what runs without a daemon, after `down --keep-containers` or a crash: a daemon
+// is started that adopts it and stops it in order. What is left then is killed.
+func (a *App) downLeftovers(ctx context.Context) error {
+	if daemon.Running(a.Layout) {
+		return &fault.Error{Code: "daemon-silent", Summary: "the daemon runs and does not answer", Hint: "boxyard logs boxyard; boxyard reset ends it in any case"}
+	}
+	found, err := daemon.Leftovers(a.Layout)
 	if err != nil {
 		return err
 	}
-	if found {
-		fmt.Fprintln(a.Out, "Boxyard was not running; what it had left running was stopped.")
+	if !found {
+		fmt.Fprintln(a.Out, "Boxyard is not running.")
 		return nil
 	}
-	fmt.Fprintln(a.Out, "Boxyard is not running.")
-	return nil
+	fmt.Fprintln(a.Out, "Boxyard is not running, but containers or parts of it are: it starts once more to stop them in order.")
+	if err := a.adoptAndStop(ctx); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		fmt.Fprintf(a.Err, "boxyard: that did not work, so they are killed: %v\n", err)
+	}
+	return daemon.StopLeftovers(ctx, a.Layout)
+}
+
+func (a *App) adoptAndStop(ctx context.Context) error {
+	s := settings{file: a.Layout.ConfigFile()}
+	if _, err := payload.Open(a.Exe); errors.Is(err, payload.ErrNone) {
+		s.payloadDir = filepath.Join(a.Layout.PayloadDir(), "current")
+	}
+	if _, err := a.start(ctx, s); err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	// The engines are enough: what they do not know yet, they cannot stop. An engine that fails ends the wait too.
+	_ = a.client().Events(limited, func(controlapi.Event) bool {
+		status, err := a.client().Status(limited)
+		return err == nil && !enginesSettled(status)
+	})
+	return a.stop(ctx, false)
+}
+
+func enginesSettled(s controlapi.Status) bool {
+	settled := s.Phase == controlapi.PhaseRunning
+	for _, c := range s.Components {
+		if c.Name == "containerd" || c.Name == "dockerd" {
+			settled = settled && (c.State == "ready" || c.State == "failed")
+		}
+	}
+	return settled
 }
 
 // stop asks the daemon to stop and shows how it does. It goes on when we are interrupted.

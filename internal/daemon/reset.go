@@ -35,15 +35,22 @@ func clearRun(ctx context.Context, l paths.Layout, m *machine) error {
 
 const kubeletDir = "/var/lib/kubelet"
 
-// StopLeftovers ends, without a daemon, parts, containers and pods that one left running. It says
-// whether there were any. The caller has made sure that no daemon runs.
-func StopLeftovers(ctx context.Context, l paths.Layout) (found bool, err error) {
+// Leftovers says whether parts, containers or pods of a daemon that has ended run.
+func Leftovers(l paths.Layout) (bool, error) {
 	e, err := readEstate(l)
 	if err != nil {
 		return false, err
 	}
-	found = e.running()
-	return found, e.stop(ctx)
+	return e.running(), nil
+}
+
+// StopLeftovers kills them. The caller has made sure that no daemon runs.
+func StopLeftovers(ctx context.Context, l paths.Layout) error {
+	e, err := readEstate(l)
+	if err != nil {
+		return err
+	}
+	return e.stop(ctx)
 }
 
 // Reset removes everything that Boxyard ever made on this machine, with or without state of it. It
