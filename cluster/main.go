@@ -1,23 +1,56 @@
 package main
 
 import (
-	_ "github.com/coredns/coredns/core/dnsserver"
-	_ "github.com/coredns/coredns/plugin/kubernetes"
-	_ "github.com/coredns/coredns/plugin/forward"
-	_ "github.com/coredns/coredns/plugin/cache"
-	_ "github.com/coredns/coredns/plugin/errors"
-	_ "github.com/coredns/coredns/plugin/loop"
-	_ "github.com/coredns/coredns/plugin/ready"
-	_ "github.com/coredns/coredns/plugin/health"
-	_ "github.com/coredns/coredns/plugin/hosts"
-	_ "github.com/coredns/coredns/plugin/loadbalance"
-	_ "github.com/coredns/coredns/plugin/bind"
-	_ "go.etcd.io/etcd/server/v3/embed"
-	_ "k8s.io/kubernetes/cmd/kube-apiserver/app"
-	_ "k8s.io/kubernetes/cmd/kube-controller-manager/app"
-	_ "k8s.io/kubernetes/cmd/kube-scheduler/app"
-	_ "k8s.io/kubernetes/cmd/kubelet/app"
-	_ "k8s.io/kubernetes/cmd/kube-proxy/app"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"k8s.io/klog/v2"
+
+	"github.com/boxyard/boxyard/cluster/dns"
+	"github.com/boxyard/boxyard/cluster/internal/config"
+	"github.com/boxyard/boxyard/cluster/server"
 )
 
-func main() {}
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	if err := run(ctx, filepath.Base(os.Args[0]), os.Args[1:]); err != nil {
+		klog.Flush()
+		fmt.Fprintln(os.Stderr, "error:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+// run starts the program that the binary was called as: cluster, dns, or "cluster dns".
+func run(ctx context.Context, name string, args []string) error {
+	if name != "dns" && len(args) > 0 && args[0] == "dns" {
+		name, args = "dns", args[1:]
+	}
+	flags := flag.NewFlagSet(name, flag.ContinueOnError)
+	file := flags.String("config", "", "the configuration `file`, JSON")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *file == "" || flags.NArg() > 0 {
+		return errors.New("usage: " + name + " --config FILE")
+	}
+	if name == "dns" {
+		c, err := config.LoadDNS(*file)
+		if err != nil {
+			return err
+		}
+		return dns.Run(ctx, c)
+	}
+	c, err := config.LoadCluster(*file)
+	if err != nil {
+		return err
+	}
+	return server.Run(ctx, c)
+}

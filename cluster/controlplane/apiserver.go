@@ -1,0 +1,177 @@
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
+	apiserverv1 "k8s.io/apiserver/pkg/apis/apiserver/v1"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+	cliflag "k8s.io/component-base/cli/flag"
+	logsapi "k8s.io/component-base/logs/api/v1"
+	"k8s.io/kubernetes/cmd/kube-apiserver/app"
+	"k8s.io/kubernetes/cmd/kube-apiserver/app/options"
+	schedulingrest "k8s.io/kubernetes/pkg/registry/scheduling/rest"
+	"sigs.k8s.io/yaml"
+
+	"github.com/boxyard/boxyard/cluster/internal/config"
+)
+
+// apiserverArgs is the command line of kube-apiserver. What is not named here is upstream's default.
+func apiserverArgs(c config.Cluster) []string {
+	return []string{
+		"--advertise-address=" + c.NodeIPs[0],
+		"--allow-privileged=true",
+		"--authentication-config=" + authenticationFile(c),
+		"--authorization-mode=Node,RBAC",
+		"--client-ca-file=" + c.PKI("ca.crt"),
+		"--enable-admission-plugins=NodeRestriction",
+		"--enable-bootstrap-token-auth=true",
+		"--encryption-provider-config=" + c.EncryptionConfig,
+		"--endpoint-reconciler-type=lease",
+		"--etcd-cafile=" + c.PKI("etcd/ca.crt"),
+		"--etcd-certfile=" + c.PKI("apiserver-etcd-client.crt"),
+		"--etcd-keyfile=" + c.PKI("apiserver-etcd-client.key"),
+		"--etcd-servers=" + etcdClientURL,
+		"--kubelet-certificate-authority=" + c.PKI("ca.crt"),
+		"--kubelet-client-certificate=" + c.PKI("apiserver-kubelet-client.crt"),
+		"--kubelet-client-key=" + c.PKI("apiserver-kubelet-client.key"),
+		"--kubelet-preferred-address-types=InternalIP,Hostname",
+		"--profiling=false",
+		"--proxy-client-cert-file=" + c.PKI("front-proxy-client.crt"),
+		"--proxy-client-key-file=" + c.PKI("front-proxy-client.key"),
+		"--requestheader-allowed-names=front-proxy-client",
+		"--requestheader-client-ca-file=" + c.PKI("front-proxy-ca.crt"),
+		"--requestheader-extra-headers-prefix=X-Remote-Extra-",
+		"--requestheader-group-headers=X-Remote-Group",
+		"--requestheader-username-headers=X-Remote-User",
+		"--secure-port=" + strconv.Itoa(c.APIPort),
+		"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+		"--service-account-key-file=" + c.PKI("sa.pub"),
+		"--service-account-signing-key-file=" + c.PKI("sa.key"),
+		"--service-cluster-ip-range=" + strings.Join(c.ServiceCIDRs, ","),
+		"--tls-cert-file=" + c.PKI("apiserver.crt"),
+		"--tls-private-key-file=" + c.PKI("apiserver.key"),
+	}
+}
+
+// RunAPIServer serves the Kubernetes API on loopback and on the node's addresses. It returns when
+// the server has ended; a cancelled context ends it gracefully. configured is called before it
+// answers, with the identity that the server itself uses, which may do everything.
+func RunAPIServer(ctx context.Context, c config.Cluster, configured func(loopback *rest.Config)) error {
+	if err := writeAuthentication(c); err != nil {
+		return err
+	}
+	s := options.NewServerRunOptions()
+	flags := pflag.NewFlagSet("kube-apiserver", pflag.ContinueOnError)
+	flags.SetNormalizeFunc(cliflag.WordSepNormalizeFunc)
+	for _, set := range s.Flags().FlagSets {
+		flags.AddFlagSet(set)
+	}
+	if err := flags.Parse(apiserverArgs(c)); err != nil {
+		return fmt.Errorf("kube-apiserver arguments: %w", err)
+	}
+	if err := s.GenericServerRunOptions.ComponentGlobalsRegistry.Set(); err != nil {
+		return err
+	}
+	if err := logsapi.ValidateAndApply(s.Logs, utilfeature.DefaultFeatureGate); err != nil {
+		return err
+	}
+	addresses := append([]string{"127.0.0.1"}, c.NodeIPs...)
+	secure, err := listen(ctx, addresses, c.APIPort)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = secure.Close() }()
+	s.SecureServing.Listener = secure
+
+	completed, err := s.Complete(ctx)
+	if err != nil {
+		return fmt.Errorf("complete the configuration of kube-apiserver: %w", err)
+	}
+	if errs := completed.Validate(); len(errs) != 0 {
+		return utilerrors.NewAggregate(errs)
+	}
+	return serveAPI(ctx, completed, configured)
+}
+
+// serveAPI is app.Run of kube-apiserver with one difference: the hook that makes the two system
+// priority classes polls once a second and holds back readiness that long, so the package bootstrap
+// makes them instead (see cmd/kube-apiserver/app/server.go and
+// pkg/registry/scheduling/rest/storage_scheduling.go).
+func serveAPI(ctx context.Context, opts options.CompletedOptions, configured func(loopback *rest.Config)) error {
+	name, err := cache.NewInformerName("kube-apiserver")
+	if err != nil {
+		return err
+	}
+	opts.InformerName = name
+	apiConfig, err := app.NewConfig(opts)
+	if err != nil {
+		return fmt.Errorf("configure kube-apiserver: %w", err)
+	}
+	generic := apiConfig.KubeAPIs.ControlPlane.Generic
+	generic.DisabledPostStartHooks.Insert(schedulingrest.PostStartHookName)
+	completed, err := apiConfig.Complete()
+	if err != nil {
+		return err
+	}
+	server, err := app.CreateServerChain(completed)
+	if err != nil {
+		return fmt.Errorf("create kube-apiserver: %w", err)
+	}
+	prepared, err := server.PrepareRun()
+	if err != nil {
+		return err
+	}
+	loopback := rest.CopyConfig(generic.LoopbackClientConfig)
+	loopback.ContentType = runtime.ContentTypeProtobuf
+	configured(loopback)
+	if err := prepared.Run(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("kube-apiserver: %w", err)
+	}
+	return nil
+}
+
+// writeAuthentication lets those who give no credentials see that the API is alive and nothing else.
+// Upstream's default lets them make any request, for RBAC to refuse.
+func writeAuthentication(c config.Cluster) error {
+	data, err := yaml.Marshal(authentication())
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(authenticationFile(c), data, 0o600); err != nil {
+		return fmt.Errorf("write the authentication configuration: %w", err)
+	}
+	return nil
+}
+
+func authenticationFile(c config.Cluster) string { return c.Run("authentication.yaml") }
+
+func authentication() *apiserverv1.AuthenticationConfiguration {
+	return &apiserverv1.AuthenticationConfiguration{
+		TypeMeta: metav1.TypeMeta{Kind: "AuthenticationConfiguration", APIVersion: apiserverv1.SchemeGroupVersion.String()},
+		JWT:      []apiserverv1.JWTAuthenticator{},
+		Anonymous: &apiserverv1.AnonymousAuthConfig{Enabled: true, Conditions: []apiserverv1.AnonymousAuthCondition{
+			{Path: "/livez"}, {Path: "/readyz"}, {Path: "/healthz"},
+		}},
+	}
+}
+
+// Setup is called once, before any part starts: the parts share this process's globals.
+func Setup() error {
+	// The second part that applies the same logging configuration would be refused otherwise.
+	logsapi.ReapplyHandling = logsapi.ReapplyHandlingIgnoreUnchanged
+	// API warnings that our own clients cause are of no use to a user.
+	rest.SetDefaultWarningHandler(rest.NoWarnings{})
+	return nil
+}

@@ -1,0 +1,149 @@
+package imagesinuse
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+)
+
+// settle is how long a burst of changes is collected before the file is written.
+const settle = 100 * time.Millisecond
+
+// file is images-in-use.json (ARCHITECTURE.md, "Contracts").
+type file struct {
+	Images []string `json:"images"`
+}
+
+// Run keeps the file up to date until ctx is done. A file that is there stays until every kind of object has
+// been read: half a list would let images be pruned.
+func Run(ctx context.Context, config *rest.Config, node, path string) error {
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("client for the images in use: %w", err)
+	}
+	changed := make(chan struct{}, 1)
+	stores, synced, err := watch(ctx, client, node, changed)
+	if err != nil {
+		return err
+	}
+	if !cache.WaitForCacheSync(ctx.Done(), synced...) {
+		return nil
+	}
+	for {
+		if err := write(path, list(stores)); err != nil {
+			return fmt.Errorf("write the images in use: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(settle):
+		}
+	}
+}
+
+// watch starts one informer for each kind.
+func watch(ctx context.Context, client kubernetes.Interface, node string, changed chan<- struct{}) ([]cache.Store, []cache.InformerSynced, error) {
+	all := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(trim))
+	pods := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(trim),
+		informers.WithTweakListOptions(func(o *metav1.ListOptions) {
+			o.FieldSelector = fields.OneTermEqualSelector("spec.nodeName", node).String()
+		}))
+	list := []cache.SharedIndexInformer{
+		pods.Core().V1().Pods().Informer(),
+		all.Apps().V1().Deployments().Informer(),
+		all.Apps().V1().StatefulSets().Informer(),
+		all.Apps().V1().DaemonSets().Informer(),
+		all.Apps().V1().ReplicaSets().Informer(),
+		all.Batch().V1().Jobs().Informer(),
+		all.Batch().V1().CronJobs().Informer(),
+	}
+	notify := func() {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	}
+	handler := cache.ResourceEventHandlerFuncs{
+		AddFunc: func(any) { notify() },
+		UpdateFunc: func(before, after any) {
+			if !sameImages(before, after) {
+				notify()
+			}
+		},
+		DeleteFunc: func(any) { notify() },
+	}
+	stores := make([]cache.Store, len(list))
+	synced := make([]cache.InformerSynced, len(list))
+	for i, informer := range list {
+		registration, err := informer.AddEventHandler(handler)
+		if err != nil {
+			return nil, nil, fmt.Errorf("watch for images in use: %w", err)
+		}
+		stores[i], synced[i] = informer.GetStore(), registration.HasSynced
+	}
+	all.Start(ctx.Done())
+	pods.Start(ctx.Done())
+	return stores, synced, nil
+}
+
+func sameImages(before, after any) bool {
+	a, okA := before.(*references)
+	b, okB := after.(*references)
+	return okA && okB && slices.Equal(a.images, b.images)
+}
+
+// list is sorted and has each reference once, so that equal sets are equal files.
+func list(stores []cache.Store) []string {
+	images := []string{}
+	for _, store := range stores {
+		for _, object := range store.List() {
+			if r, ok := object.(*references); ok {
+				images = append(images, r.images...)
+			}
+		}
+	}
+	slices.Sort(images)
+	return slices.Compact(images)
+}
+
+// write replaces the file atomically, and only when it differs.
+func write(path string, images []string) error {
+	data, err := json.Marshal(file{Images: images})
+	if err != nil {
+		return err
+	}
+	data = append(data, '\n')
+	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, data) {
+		return nil
+	}
+	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	_, err = temp.Write(data)
+	if err = errors.Join(err, temp.Close()); err == nil {
+		err = os.Rename(temp.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(temp.Name()))
+	}
+	return nil
+}

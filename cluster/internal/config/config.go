@@ -1,0 +1,96 @@
+// Package config is what the daemon tells the cluster and the dns process: two
+// JSON files, decoded strictly. Their golden files are shared with the daemon's tests.
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Cluster is cluster.json. All paths are absolute.
+type Cluster struct {
+	NodeName          string   `json:"nodeName"`
+	NodeIPs           []string `json:"nodeIPs"` // IPv4 first; the second is there with dual stack only
+	APIPort           int      `json:"apiPort"`
+	DataDir           string   `json:"dataDir"`
+	RunDir            string   `json:"runDir"`
+	PKIDir            string   `json:"pkiDir"`
+	KubeletDir        string   `json:"kubeletDir"`
+	EncryptionConfig  string   `json:"encryptionConfig"`
+	PodCIDRs          []string `json:"podCIDRs"`
+	ServiceCIDRs      []string `json:"serviceCIDRs"`
+	NodeCIDRMaskSizes []int    `json:"nodeCIDRMaskSizes"` // in the order of PodCIDRs
+	ClusterDNS        []string `json:"clusterDNS"`
+	DNSPort           int      `json:"dnsPort"`
+	CRISocket         string   `json:"criSocket"`
+	CgroupRoot        string   `json:"cgroupRoot"`
+	CgroupDriver      string   `json:"cgroupDriver"` // "cgroupfs" or "systemd"
+	Bridge            string   `json:"bridge"`
+	ImagesInUseFile   string   `json:"imagesInUseFile"`
+	ResolvConf        string   `json:"resolvConf"`
+	Version           string   `json:"version"`
+}
+
+// PKI joins a name to the certificate directory.
+func (c Cluster) PKI(name string) string { return filepath.Join(c.PKIDir, name) }
+
+// Run joins a name to the runtime directory.
+func (c Cluster) Run(name string) string { return filepath.Join(c.RunDir, name) }
+
+// DNS is dns.json. All paths are absolute.
+type DNS struct {
+	Listen        []string `json:"listen"`
+	Port          int      `json:"port"`
+	ClusterDomain string   `json:"clusterDomain"`
+	Kubeconfig    string   `json:"kubeconfig"`
+	ResolvConf    string   `json:"resolvConf"`
+	SnapshotFile  string   `json:"snapshotFile"`
+	RunDir        string   `json:"runDir"`
+}
+
+// LoadCluster reads and checks cluster.json.
+func LoadCluster(file string) (Cluster, error) {
+	var c Cluster
+	if err := load(file, &c); err != nil {
+		return Cluster{}, err
+	}
+	switch {
+	case len(c.NodeIPs) == 0 || len(c.ServiceCIDRs) == 0 || len(c.ClusterDNS) == 0:
+		return Cluster{}, fmt.Errorf("%s: nodeIPs, serviceCIDRs and clusterDNS may not be empty", file)
+	case len(c.PodCIDRs) == 0 || len(c.PodCIDRs) != len(c.NodeCIDRMaskSizes):
+		return Cluster{}, fmt.Errorf("%s: nodeCIDRMaskSizes needs one number for each of podCIDRs", file)
+	}
+	return c, nil
+}
+
+// LoadDNS reads and checks dns.json.
+func LoadDNS(file string) (DNS, error) {
+	var c DNS
+	if err := load(file, &c); err != nil {
+		return DNS{}, err
+	}
+	if len(c.Listen) == 0 || c.Port == 0 {
+		return DNS{}, fmt.Errorf("%s: listen and port may not be empty", file)
+	}
+	return c, nil
+}
+
+func load(file string, into any) error {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil {
+		return fmt.Errorf("decode %s: %w", file, err)
+	}
+	if decoder.More() {
+		return errors.New(file + ": more than one JSON value")
+	}
+	return nil
+}

@@ -1,0 +1,119 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
+	logsapi "k8s.io/component-base/logs/api/v1"
+	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
+	"k8s.io/kubernetes/cmd/kubelet/app"
+	"k8s.io/kubernetes/cmd/kubelet/app/options"
+	"k8s.io/kubernetes/pkg/kubelet/apis/config/validation"
+	"k8s.io/kubernetes/pkg/kubelet/kubeletconfig/configfiles"
+	utilfs "k8s.io/kubernetes/pkg/util/filesystem"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/yaml"
+
+	"github.com/boxyard/boxyard/cluster/internal/config"
+)
+
+// kubeletConfiguration names what differs from upstream's defaults, which stay on for everything else:
+// eviction, local-storage isolation, probes and cgroup enforcement among them.
+func kubeletConfiguration(c config.Cluster) *kubeletv1beta1.KubeletConfiguration {
+	return &kubeletv1beta1.KubeletConfiguration{
+		TypeMeta:                 metav1.TypeMeta{Kind: "KubeletConfiguration", APIVersion: kubeletv1beta1.SchemeGroupVersion.String()},
+		Address:                  c.NodeIPs[0],
+		HealthzBindAddress:       "127.0.0.1",
+		TLSCertFile:              c.PKI("kubelet.crt"),
+		TLSPrivateKeyFile:        c.PKI("kubelet.key"),
+		ContainerRuntimeEndpoint: "unix://" + c.CRISocket,
+		CgroupDriver:             c.CgroupDriver,
+		CgroupRoot:               c.CgroupRoot,
+		ClusterDNS:               c.ClusterDNS,
+		ClusterDomain:            "cluster.local",
+		ResolverConfig:           ptr.To(resolverFor(c.ResolvConf)),
+		// Cgroup v1 is deprecated upstream and refused by default, but half of the machines that we
+		// are asked to run on have it.
+		FailCgroupV1: ptr.To(false),
+		FailSwapOn:   ptr.To(false),
+		// Without a taint or a second node there is no one to wait for.
+		RegisterNode:           ptr.To(true),
+		SeccompDefault:         ptr.To(true),
+		SerializeImagePulls:    ptr.To(false),
+		MaxParallelImagePulls:  ptr.To(int32(4)),
+		MakeIPTablesUtilChains: ptr.To(false), // kube-proxy runs in nftables mode
+		VolumePluginDir:        filepath.Join(c.DataDir, "volume-plugins"),
+		Authentication: kubeletv1beta1.KubeletAuthentication{
+			Anonymous: kubeletv1beta1.KubeletAnonymousAuthentication{Enabled: ptr.To(false)},
+			Webhook:   kubeletv1beta1.KubeletWebhookAuthentication{Enabled: ptr.To(true)},
+			X509:      kubeletv1beta1.KubeletX509Authentication{ClientCAFile: c.PKI("ca.crt")},
+		},
+		Authorization: kubeletv1beta1.KubeletAuthorization{Mode: kubeletv1beta1.KubeletAuthorizationModeWebhook},
+	}
+}
+
+// resolverFor is the file whose servers pods with dnsPolicy Default may use. Where systemd-resolved
+// runs, /etc/resolv.conf names a loopback address that means nothing in a pod.
+func resolverFor(file string) string {
+	const upstreamServers = "/run/systemd/resolve/resolv.conf"
+	data, err := os.ReadFile(file)
+	if err != nil || !strings.Contains(string(data), "127.0.0.53") {
+		return file
+	}
+	if _, err := os.Stat(upstreamServers); err != nil {
+		return file
+	}
+	return upstreamServers
+}
+
+// RunKubelet returns when the kubelet has ended. The API and the CRI must answer before it starts: the
+// kubelet ends the whole process when it cannot reach its container runtime (pkg/kubelet/kubelet.go).
+func RunKubelet(ctx context.Context, c config.Cluster) error {
+	if err := os.MkdirAll(filepath.Join(c.DataDir, "volume-plugins"), 0o755); err != nil {
+		return err
+	}
+	data, err := yaml.Marshal(kubeletConfiguration(c))
+	if err != nil {
+		return err
+	}
+	file := c.Run("kubelet.yaml")
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		return err
+	}
+	loader, err := configfiles.NewFsLoader(&utilfs.DefaultFs{}, file)
+	if err != nil {
+		return err
+	}
+	configuration, err := loader.Load(ctx)
+	if err != nil {
+		return fmt.Errorf("kubelet configuration: %w", err)
+	}
+	if err := utilfeature.DefaultMutableFeatureGate.SetFromMap(configuration.FeatureGates); err != nil {
+		return err
+	}
+	if err := logsapi.ValidateAndApply(&configuration.Logging, utilfeature.DefaultFeatureGate); err != nil {
+		return err
+	}
+	if err := validation.ValidateKubeletConfiguration(configuration, utilfeature.DefaultFeatureGate); err != nil {
+		return fmt.Errorf("kubelet configuration: %w", err)
+	}
+	server := &options.KubeletServer{KubeletFlags: *options.NewKubeletFlags(), KubeletConfiguration: *configuration}
+	server.KubeConfig = c.PKI("kubelet-client.kubeconfig")
+	server.HostnameOverride = c.NodeName
+	server.NodeIP = strings.Join(c.NodeIPs, ",")
+	server.RootDirectory = c.KubeletDir
+	server.CertDirectory = filepath.Join(c.KubeletDir, "pki")
+	deps, err := app.UnsecuredDependencies(ctx, server, utilfeature.DefaultFeatureGate)
+	if err != nil {
+		return fmt.Errorf("prepare the kubelet: %w", err)
+	}
+	if err := app.Run(ctx, server, deps, utilfeature.DefaultFeatureGate); err != nil {
+		return fmt.Errorf("kubelet: %w", err)
+	}
+	return nil
+}

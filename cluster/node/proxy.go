@@ -1,0 +1,74 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	kubeproxyv1alpha1 "k8s.io/kube-proxy/config/v1alpha1"
+	"k8s.io/kubernetes/cmd/kube-proxy/app"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/yaml"
+
+	"github.com/boxyard/boxyard/cluster/internal/config"
+)
+
+// ProxyHealthAddress answers /healthz once kube-proxy has written its rules.
+const ProxyHealthAddress = "127.0.0.1:10256"
+
+// proxyConfiguration names what differs from upstream's defaults.
+func proxyConfiguration(c config.Cluster) *kubeproxyv1alpha1.KubeProxyConfiguration {
+	configuration := &kubeproxyv1alpha1.KubeProxyConfiguration{
+		TypeMeta:           metav1.TypeMeta{Kind: "KubeProxyConfiguration", APIVersion: kubeproxyv1alpha1.SchemeGroupVersion.String()},
+		HealthzBindAddress: ProxyHealthAddress,
+		MetricsBindAddress: "127.0.0.1:10249",
+		HostnameOverride:   c.NodeName,
+		Mode:               "nftables",
+		ClusterCIDR:        strings.Join(c.PodCIDRs, ","),
+		DetectLocalMode:    "BridgeInterface",
+		DetectLocal:        kubeproxyv1alpha1.DetectLocalConfiguration{BridgeInterface: c.Bridge},
+		// The limits of connection tracking belong to the host, and a network namespace may not change them.
+		Conntrack: kubeproxyv1alpha1.KubeProxyConntrackConfiguration{
+			MaxPerCore:            ptr.To(int32(0)),
+			Min:                   ptr.To(int32(0)),
+			TCPEstablishedTimeout: &metav1.Duration{},
+			TCPCloseWaitTimeout:   &metav1.Duration{},
+		},
+	}
+	configuration.ClientConnection.Kubeconfig = c.PKI("kube-proxy.kubeconfig")
+	return configuration
+}
+
+// RunProxy returns when kube-proxy has ended. Its rules stay: published Services go on without it.
+func RunProxy(ctx context.Context, c config.Cluster) error {
+	data, err := yaml.Marshal(proxyConfiguration(c))
+	if err != nil {
+		return err
+	}
+	file := c.Run("kube-proxy.yaml")
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		return err
+	}
+	options := app.NewOptions()
+	options.ConfigFile = file
+	flags := pflag.NewFlagSet("kube-proxy", pflag.ContinueOnError)
+	options.AddFlags(flags)
+	if err := options.Complete(flags); err != nil {
+		return fmt.Errorf("kube-proxy configuration: %w", err)
+	}
+	if err := options.Validate(); err != nil {
+		return fmt.Errorf("kube-proxy configuration: %w", err)
+	}
+	// Run does not look at ctx once it has started (cmd/kube-proxy/app/server.go).
+	ended := make(chan error, 1)
+	go func() { ended <- options.Run(ctx) }()
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-ended:
+		return fmt.Errorf("kube-proxy: %w", err)
+	}
+}

@@ -1,0 +1,167 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/boxyard/boxyard/cluster/internal/config"
+	"github.com/boxyard/boxyard/cluster/node"
+)
+
+const (
+	protobuf = "application/vnd.kubernetes.protobuf"
+	poll     = 25 * time.Millisecond
+)
+
+// checks ask each part whether it is ready, as a neighbour would.
+type checks struct {
+	config  config.Cluster
+	http    *http.Client
+	client  atomicClient // of the API, once it has been ready
+	settled atomic.Bool  // everything has been ready once
+}
+
+type atomicClient struct {
+	p atomic.Pointer[kubernetes.Clientset]
+}
+
+func (a *atomicClient) Store(c *kubernetes.Clientset) { a.p.Store(c) }
+func (a *atomicClient) Load() *kubernetes.Clientset   { return a.p.Load() }
+
+func newChecks(c config.Cluster) *checks {
+	pool := x509.NewCertPool()
+	if ca, err := os.ReadFile(c.PKI("ca.crt")); err == nil {
+		pool.AppendCertsFromPEM(ca)
+	}
+	return &checks{config: c, http: &http.Client{Transport: &http.Transport{
+		Proxy:             nil, // these are our own ports
+		DisableKeepAlives: true,
+		TLSClientConfig:   &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
+	}}}
+}
+
+// until calls check until it returns nil; the error is that of ctx. failed, which may be nil, gets each failure.
+func (*checks) until(ctx context.Context, check func(context.Context) error, failed func(error)) error {
+	ticker := time.NewTicker(poll)
+	defer ticker.Stop()
+	for {
+		limited, cancel := context.WithTimeout(ctx, 2*time.Second)
+		err := check(limited)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if failed != nil && ctx.Err() == nil {
+			failed(err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+	}
+}
+
+// apiAnswers is sooner than apiReady: the hooks may still run.
+func (*checks) apiAnswers(ctx context.Context, client *kubernetes.Clientset) error {
+	return client.RESTClient().Get().AbsPath("/livez/ping").Do(ctx).Error()
+}
+
+func (*checks) apiReady(ctx context.Context, client *kubernetes.Clientset) error {
+	body, err := client.RESTClient().Get().AbsPath("/readyz").Do(ctx).Raw()
+	if err == nil {
+		return nil
+	}
+	var failed []string
+	for line := range strings.Lines(string(body)) {
+		if rest, found := strings.CutPrefix(line, "[-]"); found {
+			name, _, _ := strings.Cut(rest, " ")
+			failed = append(failed, name)
+		}
+	}
+	if len(failed) == 0 {
+		return err
+	}
+	return errors.New("waiting for " + strings.Join(failed, ", "))
+}
+
+func (c *checks) controllerManager(ctx context.Context) error {
+	_, err := c.get(ctx, "https://127.0.0.1:10257/healthz")
+	return err
+}
+
+func (c *checks) scheduler(ctx context.Context) error {
+	_, err := c.get(ctx, "https://127.0.0.1:10259/readyz")
+	return err
+}
+
+func (c *checks) kubelet(ctx context.Context) error {
+	_, err := c.get(ctx, "http://127.0.0.1:10248/healthz")
+	return err
+}
+
+// proxy is ready when it has written the rules of every family of addresses once
+// (k8s.io/kubernetes/pkg/proxy/healthcheck: before that it calls itself healthy and lists no family).
+func (c *checks) proxy(ctx context.Context) error {
+	body, err := c.get(ctx, "http://"+node.ProxyHealthAddress+"/livez")
+	if err != nil {
+		return err
+	}
+	var health struct {
+		Status map[corev1.IPFamily]any `json:"status"`
+	}
+	if err := json.Unmarshal(body, &health); err != nil {
+		return fmt.Errorf("decode the health of kube-proxy: %w", err)
+	}
+	if len(health.Status) < len(c.config.NodeIPs) {
+		return errors.New("it has not written its rules yet")
+	}
+	return nil
+}
+
+func (c *checks) get(ctx context.Context, url string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, errors.Unwrap(err) // without the URL, which says nothing to a user
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<16))
+	if err != nil {
+		return nil, err
+	}
+	if response.StatusCode != http.StatusOK {
+		return nil, errors.New("its health check says " + response.Status)
+	}
+	return body, nil
+}
+
+// runtime asks containerd's CRI for its version, as the kubelet does first.
+func (c *checks) runtime(ctx context.Context) error {
+	connection, err := grpc.NewClient("unix://"+c.config.CRISocket, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = connection.Close() }()
+	_, err = runtimeapi.NewRuntimeServiceClient(connection).Version(ctx, &runtimeapi.VersionRequest{})
+	return err
+}

@@ -1,0 +1,212 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+
+	"github.com/boxyard/boxyard/cluster/bootstrap"
+	"github.com/boxyard/boxyard/cluster/controlplane"
+	"github.com/boxyard/boxyard/cluster/imagesinuse"
+	"github.com/boxyard/boxyard/cluster/internal/config"
+	"github.com/boxyard/boxyard/cluster/node"
+	"github.com/boxyard/boxyard/cluster/status"
+)
+
+// The parts, in the order in which they become ready; status names the first that is not.
+const (
+	partEtcd       = "etcd"
+	partAPI        = "kube-apiserver"
+	partBootstrap  = "bootstrap"
+	partController = "kube-controller-manager"
+	partScheduler  = "kube-scheduler"
+	partKubelet    = "kubelet"
+	partNode       = "node"
+	partProxy      = "kube-proxy"
+)
+
+const (
+	// The sum is below the ten seconds that the process has for its end.
+	stopClients, stopAPI, stopEtcd = 2 * time.Second, 4 * time.Second, 3 * time.Second
+	// Less memory for a little more CPU, since the process idles most of its life. While it starts, CPU is
+	// what is short.
+	startGC, idleGC = 200, 50
+)
+
+// server is one run of the process.
+type server struct {
+	config  config.Cluster
+	board   *status.Board
+	checks  *checks
+	storage *stage
+	api     *stage
+	clients *stage
+}
+
+// Run blocks until ctx is done, and then returns nil, or until a part has ended, and then returns why.
+func Run(ctx context.Context, c config.Cluster) error {
+	debug.SetGCPercent(startGC)
+	if err := os.MkdirAll(c.RunDir, 0o700); err != nil {
+		return fmt.Errorf("make the runtime directory: %w", err)
+	}
+	if err := controlplane.Setup(); err != nil {
+		return err
+	}
+	run, failed := context.WithCancelCause(ctx)
+	defer failed(nil)
+	s := &server{
+		config:  c,
+		storage: newStage(ctx, failed),
+		api:     newStage(ctx, failed),
+		clients: newStage(ctx, failed),
+	}
+	s.checks = newChecks(c)
+	s.board = status.New(s.recheck, partEtcd, partAPI, partBootstrap, partController, partScheduler, partKubelet, partNode, partProxy)
+	s.storage.start("status", func(ctx context.Context) error { return s.board.Serve(ctx, c.Run("status.sock")) })
+	s.storage.start(partEtcd, func(ctx context.Context) error {
+		return controlplane.RunEtcd(ctx, c, func() {
+			s.board.Ready(partEtcd)
+			s.startAPI()
+		})
+	})
+
+	<-run.Done()
+	s.clients.stop("clients of the API", stopClients)
+	s.api.stop("API", stopAPI)
+	s.storage.stop("storage", stopEtcd)
+	if err := context.Cause(run); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+func (s *server) startAPI() {
+	s.api.start(partAPI, func(ctx context.Context) error {
+		return controlplane.RunAPIServer(ctx, s.config, func(loopback *rest.Config) {
+			s.clients.try("start of the clients", func(ctx context.Context) error { return s.startClients(ctx, loopback) })
+		})
+	})
+}
+
+// startClients starts what talks to the API as soon as it can: the kubelet and the first objects when the API
+// answers, since the Node authorizer and the loopback identity need no roles, and the others when the hooks
+// have made the roles.
+func (s *server) startClients(ctx context.Context, loopback *rest.Config) error {
+	client, err := kubernetes.NewForConfig(loopback)
+	if err != nil {
+		return fmt.Errorf("client for the API: %w", err)
+	}
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(s.config.APIPort))
+	s.board.Wait(partAPI, "kube-apiserver to listen on "+address)
+	if err := s.checks.until(ctx, func(ctx context.Context) error { return s.checks.apiAnswers(ctx, client) }, nil); err != nil {
+		return nil //nolint:nilerr // only a stop ends it
+	}
+	s.clients.try(partBootstrap, func(ctx context.Context) error { return s.bootstrap(ctx, client) })
+	s.clients.start(partKubelet, func(ctx context.Context) error { return s.kubelet(ctx) })
+	s.clients.start(partNode, func(ctx context.Context) error { return s.watchNode(ctx, client) })
+	if err := s.checks.until(ctx, func(ctx context.Context) error { return s.checks.apiReady(ctx, client) }, func(err error) {
+		s.board.Wait(partAPI, "kube-apiserver to be ready ("+err.Error()+")")
+	}); err != nil {
+		return nil //nolint:nilerr // only a stop ends it
+	}
+	s.checks.client.Store(client)
+	s.board.Ready(partAPI)
+	c := s.config
+	s.clients.start(partController, func(ctx context.Context) error { return controlplane.RunControllerManager(ctx, c) })
+	s.clients.start(partScheduler, func(ctx context.Context) error { return controlplane.RunScheduler(ctx, c) })
+	s.probe(partController, s.checks.controllerManager)
+	s.probe(partScheduler, s.checks.scheduler)
+	return nil
+}
+
+// probe looks at a part until it is ready for the first time.
+func (s *server) probe(part string, check func(context.Context) error) {
+	s.clients.try(part, func(ctx context.Context) error {
+		err := s.checks.until(ctx, check, func(err error) { s.board.Wait(part, part+" to be ready ("+err.Error()+")") })
+		if err == nil {
+			s.board.Ready(part)
+			s.settle()
+		}
+		return nil
+	})
+}
+
+func (s *server) bootstrap(ctx context.Context, client kubernetes.Interface) error {
+	if err := bootstrap.Run(ctx, client, s.config, func(err error) {
+		s.board.Wait(partBootstrap, "the first objects ("+err.Error()+")")
+	}); err != nil {
+		return nil //nolint:nilerr // only a stop ends it
+	}
+	s.board.Ready(partBootstrap)
+	s.settle()
+	controllers, err := clientcmd.BuildConfigFromFlags("", s.config.PKI("controllers.kubeconfig"))
+	if err != nil {
+		return fmt.Errorf("client for our controllers: %w", err)
+	}
+	controllers.ContentType = protobuf
+	s.clients.start("images in use", func(ctx context.Context) error {
+		return imagesinuse.Run(ctx, controllers, s.config.NodeName, s.config.ImagesInUseFile)
+	})
+	return nil
+}
+
+// kubelet waits for the container runtime, without which the kubelet would end the process.
+func (s *server) kubelet(ctx context.Context) error {
+	if err := s.checks.until(ctx, s.checks.runtime, func(err error) {
+		s.board.Wait(partKubelet, "containerd ("+err.Error()+")")
+	}); err != nil {
+		return nil //nolint:nilerr // only a stop ends it
+	}
+	s.board.Wait(partKubelet, "kubelet to answer on 127.0.0.1:10248")
+	s.probe(partKubelet, s.checks.kubelet)
+	return node.RunKubelet(ctx, s.config)
+}
+
+// settle is called when a part has become ready. When it was the last, the memory of the start goes back.
+func (s *server) settle() {
+	if !s.board.All() || !s.checks.settled.CompareAndSwap(false, true) {
+		return
+	}
+	klog.InfoS("The cluster is ready", "node", s.config.NodeName)
+	debug.SetGCPercent(idleGC)
+	s.clients.try("free memory", func(ctx context.Context) error {
+		// What was made only for the start is let go of within a few seconds.
+		select {
+		case <-ctx.Done():
+		case <-time.After(5 * time.Second):
+			debug.FreeOSMemory()
+		}
+		return nil
+	})
+}
+
+// recheck looks again, when the daemon asks, at what may have failed without an end of its part.
+func (s *server) recheck(ctx context.Context) {
+	client := s.checks.client.Load()
+	if client == nil {
+		return
+	}
+	s.note(partAPI, s.checks.apiReady(ctx, client))
+	if s.checks.settled.Load() {
+		s.note(partKubelet, s.checks.kubelet(ctx))
+		s.note(partProxy, s.checks.proxy(ctx))
+	}
+}
+
+func (s *server) note(part string, err error) {
+	if err != nil {
+		s.board.Wait(part, part+" to be ready ("+err.Error()+")")
+		return
+	}
+	s.board.Ready(part)
+}
