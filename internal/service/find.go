@@ -135,10 +135,11 @@ func (c *api) missing(ctx context.Context, services, namespace, name string) err
 	for i, s := range list.Items {
 		names[i] = s.Metadata.Name
 	}
-	f.Hint = "boxyard url svc/" + strings.Join(near(name, names, 3), ", svc/")
+	suffix := ""
 	if namespace != "default" {
-		f.Hint += " -n " + namespace
+		suffix = " -n " + namespace
 	}
+	f.Hint = "boxyard url svc/" + strings.Join(near(name, names, 3), suffix+", or boxyard url svc/") + suffix
 	return f
 }
 

@@ -113,6 +113,10 @@ func stableURLs(svc object, nodes []string) []string {
 		}
 	}
 	for _, node := range nodes {
+		// A Service of one family has no node port in the other.
+		if !slices.ContainsFunc(ips, func(ip string) bool { return isV4(ip) == isV4(node) }) {
+			continue
+		}
 		for _, p := range svc.Spec.Ports {
 			if p.NodePort != 0 {
 				urls = append(urls, locate(node, p.NodePort, p))
@@ -156,6 +160,8 @@ func named(s spec, p port) port {
 	return p
 }
 
+func isV4(ip string) bool { return net.ParseIP(ip).To4() != nil }
+
 func readyCount(all []slice) int {
 	ready := map[string]bool{} // a dual-stack pod is in two slices
 	n4, n6 := 0, 0
@@ -169,7 +175,7 @@ func readyCount(all []slice) int {
 					continue
 				}
 				ready[ip] = true
-				if net.ParseIP(ip).To4() != nil {
+				if isV4(ip) {
 					n4++
 				} else {
 					n6++

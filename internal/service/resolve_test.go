@@ -52,7 +52,7 @@ func TestResolve(t *testing.T) {
 			}
 			svc.Metadata.Name = "web"
 			tt.want.Namespace, tt.want.Name = "ns", "web"
-			if d := cmp.Diff(tt.want, resolve("ns", svc, all, []string{"10.42.0.1"})); d != "" {
+			if d := cmp.Diff(tt.want, resolve("ns", svc, all, []string{"10.42.0.1", "fd42:b0c5:42::1"})); d != "" {
 				t.Error(d)
 			}
 		})
