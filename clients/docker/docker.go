@@ -39,12 +39,10 @@ func report(err error) int {
 	if msg := err.Error(); msg != "" && !errdefs.IsCanceled(err) {
 		fmt.Fprintln(os.Stderr, msg)
 	}
-	var terminated signalError
-	if errors.As(err, &terminated) {
+	if terminated, ok := errors.AsType[signalError](err); ok {
 		return terminated.exitCode()
 	}
-	var exit exitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[exitError](err); ok {
 		return int(exit)
 	}
 	var status cli.StatusError
@@ -167,19 +165,16 @@ func (signalError) Error() string   { return "" }
 func (e signalError) exitCode() int { return 128 + int(e.signal) }
 
 // notifyContext is signal.NotifyContext, with the signal as cause: the exit code is made from it.
-// After the third signal the process ends at once, in case a command does not follow its context.
+// The third signal ends the process at once, in case a command does not follow its context.
 func notifyContext(parent context.Context, signals ...os.Signal) context.Context {
 	ctx, cancel := context.WithCancelCause(parent)
-	ch := make(chan os.Signal, 3)
+	ch := make(chan os.Signal, 2)
 	signal.Notify(ch, signals...)
 	go func() {
-		for n := 1; ; n++ {
-			sig, _ := (<-ch).(syscall.Signal)
-			cancel(signalError{sig})
-			if n == 3 {
-				os.Exit(1)
-			}
-		}
+		sig, _ := (<-ch).(syscall.Signal)
+		cancel(signalError{sig})
+		<-ch
+		signal.Reset(signals...)
 	}()
 	return ctx
 }

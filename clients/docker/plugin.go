@@ -101,8 +101,7 @@ func runInstalled(ctx context.Context, dockerCLI *command.DockerCli, root *cobra
 	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
 	defer stop()
 	err = cmd.Wait()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return exitError(max(exit.ExitCode(), 1))
 	}
 	return err

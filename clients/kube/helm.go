@@ -36,8 +36,7 @@ func Helm() int {
 	if err == nil {
 		return 0
 	}
-	var exit helmcmd.CommandError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[helmcmd.CommandError](err); ok {
 		return exit.ExitCode
 	}
 	return 1

@@ -60,15 +60,13 @@ func reportBuild(dockerCLI *command.DockerCli, err error) int {
 	if err == nil {
 		return 0
 	}
-	var status cli.StatusError
-	if errors.As(err, &status) {
+	if status, ok := errors.AsType[cli.StatusError](err); ok {
 		if status.Status != "" {
 			fmt.Fprintln(dockerCLI.Err(), status.Status)
 		}
 		return max(status.StatusCode, 1)
 	}
-	var exit cobrautil.ExitCodeError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[cobrautil.ExitCodeError](err); ok {
 		return int(exit)
 	}
 	for _, msg := range policysession.DenyMessages(err) {
@@ -84,8 +82,7 @@ func reportBuild(dockerCLI *command.DockerCli, err error) int {
 	} else {
 		fmt.Fprintf(dockerCLI.Err(), "ERROR: %v\n", err)
 	}
-	var ref *desktop.ErrorWithBuildRef
-	if errors.As(err, &ref) {
+	if ref, ok := errors.AsType[*desktop.ErrorWithBuildRef](err); ok {
 		_ = ref.Print(dockerCLI.Err())
 	}
 	return buildExitCode(err)

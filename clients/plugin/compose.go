@@ -77,8 +77,7 @@ func report(err error) int {
 		return 0
 	}
 	fmt.Fprintln(os.Stderr, err)
-	var status cli.StatusError
-	if errors.As(err, &status) {
+	if status, ok := errors.AsType[cli.StatusError](err); ok {
 		return max(status.StatusCode, 1)
 	}
 	return 1

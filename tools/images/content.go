@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -37,7 +38,7 @@ func baseConfig() ocispec.ImageConfig {
 }
 
 // baseFiles are what programs expect of a small system: tools, users, names and certificates.
-func baseFiles(busybox, certificates string) ([]entry, error) {
+func baseFiles(ctx context.Context, busybox, certificates string) ([]entry, error) {
 	program, err := os.ReadFile(busybox)
 	if err != nil {
 		return nil, err
@@ -46,7 +47,7 @@ func baseFiles(busybox, certificates string) ([]entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	applets, err := applets(busybox)
+	applets, err := applets(ctx, busybox)
 	if err != nil {
 		return nil, err
 	}
@@ -80,8 +81,8 @@ func baseFiles(busybox, certificates string) ([]entry, error) {
 }
 
 // applets are the paths that busybox has a program for, without a leading slash.
-func applets(busybox string) ([]string, error) {
-	out, err := exec.Command(busybox, "--list-full").Output()
+func applets(ctx context.Context, busybox string) ([]string, error) {
+	out, err := exec.CommandContext(ctx, busybox, "--list-full").Output()
 	if err != nil {
 		return nil, fmt.Errorf("list the applets of busybox: %w", err)
 	}

@@ -1,0 +1,32 @@
+#!/bin/bash
+# lint.sh - look at formatting, go.mod and code of each module.
+# LINT=full runs every linter everywhere. Otherwise those that look into all
+# dependencies leave out engine, cluster and clients: Kubernetes and moby cost them minutes.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export GOWORK=off GOFLAGS="-trimpath -buildvcs=false" CGO_ENABLED=0
+
+linter=github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+config=$PWD/.golangci.yml
+failed=0
+
+step() { # step MODULE COMMAND...: run it there, go on when it fails
+	local module=$1
+	shift
+	echo "lint: $module: ${*/$linter/golangci-lint}"
+	(cd "$module" && "$@") || failed=1
+}
+
+for module in . engine cluster clients runtime; do
+	step "$module" go mod tidy -diff
+	step "$module" go mod verify
+	light=(--disable staticcheck,contextcheck,nilnesserr,unparam)
+	if [ "$module" = . ] || [ "${LINT:-}" = full ]; then
+		light=()
+	fi
+	# The module runtime has no package of its own.
+	if [ "$module" != runtime ]; then
+		step "$module" go run "$linter" run --config "$config" "${light[@]}" ./...
+	fi
+done
+exit "$failed"
