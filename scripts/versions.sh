@@ -32,4 +32,4 @@ module cni runtime github.com/containernetworking/plugins
 
 # Ours: raise pause when runtime/pause changes. The images bear one fixed time, so that they are reproducible.
 echo pause=1.0
-images_time=2026-11-01T00:00:00Z
+echo images_time=2026-11-01T00:00:00Z
