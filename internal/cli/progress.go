@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -28,7 +29,7 @@ func (a *App) await(ctx context.Context, timeout time.Duration, begin time.Time)
 			return false
 		}
 		last = s
-		failed = failure(s)
+		failed = a.failure(s)
 		return !s.Ready && failed == nil
 	})
 	switch {
@@ -84,26 +85,18 @@ func indent(reason string) string {
 }
 
 // failure is the error of a part that will not start by itself any more.
-func failure(s controlapi.Status) error {
+func (a *App) failure(s controlapi.Status) error {
 	for _, c := range s.Components {
-		if c.State == "failed" {
-			return &fault.Error{
-				Code:    "part-failed",
-				Summary: c.Name + " does not start",
-				Hint:    "boxyard logs " + logOf(c),
-			}
+		if c.State != "failed" {
+			continue
 		}
+		log := c.Name
+		if _, err := os.Stat(a.Layout.LogFile(log)); err != nil {
+			log = "boxyard" // a part without a process logs in the daemon
+		}
+		return &fault.Error{Code: "part-failed", Summary: c.Name + " does not start", Hint: "boxyard logs " + log}
 	}
 	return nil
-}
-
-// logOf is where a part logs: those without a process are in the daemon.
-func logOf(c controlapi.ComponentStatus) string {
-	switch c.Name {
-	case "network", "images":
-		return "boxyard"
-	}
-	return c.Name
 }
 
 func stillWaiting(timeout time.Duration, s controlapi.Status) error {
