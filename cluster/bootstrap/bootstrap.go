@@ -20,11 +20,20 @@ import (
 	"github.com/boxyard/boxyard/cluster/internal/config"
 )
 
-// Run makes the objects, and tries again while the API is still starting: kube-system and the service
-// ranges are themselves made by the API server's hooks. failed is called with each failure.
+// Run makes our objects, and tries again while the API is still starting: kube-system and the service ranges
+// are themselves made by the API server's hooks. failed is called with each failure; the error is that of ctx.
 func Run(ctx context.Context, client kubernetes.Interface, c config.Cluster, failed func(error)) error {
+	return until(ctx, func() error { return ours(ctx, client, c) }, failed)
+}
+
+// UntilRoles is Roles, tried again like Run.
+func UntilRoles(ctx context.Context, client kubernetes.Interface, failed func(error)) error {
+	return until(ctx, func() error { return Roles(ctx, client) }, failed)
+}
+
+func until(ctx context.Context, run func() error, failed func(error)) error {
 	for {
-		err := ensure(ctx, client, c)
+		err := run()
 		if err == nil {
 			return nil
 		}
@@ -37,8 +46,8 @@ func Run(ctx context.Context, client kubernetes.Interface, c config.Cluster, fai
 	}
 }
 
-// ensure begins with the rights of the dns, which waits for them.
-func ensure(ctx context.Context, client kubernetes.Interface, c config.Cluster) error {
+// ours begins with the rights of the dns, which waits for them.
+func ours(ctx context.Context, client kubernetes.Interface, c config.Cluster) error {
 	var errs []error
 	for _, role := range clusterRoles() {
 		errs = append(errs, ensureObject(ctx, client.RbacV1().ClusterRoles(), role, sameRole))

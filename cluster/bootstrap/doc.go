@@ -1,5 +1,6 @@
-// Package bootstrap makes the few objects that the API must have before
-// Boxyard is complete: the rights of our own clients, the Service of the DNS and
-// the two system priority classes. They are compared at each start; objects of
-// others are never touched.
+// Package bootstrap makes the objects that the API must have before the cluster
+// can be used: the roles of Kubernetes itself and the two system priority
+// classes, which kube-apiserver would make a second later, and what is ours, that
+// is the rights of our own clients and the Service of the DNS. They are compared
+// at each start; objects of others are never touched.
 package bootstrap

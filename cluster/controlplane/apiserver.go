@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,6 +22,7 @@ import (
 	logsapi "k8s.io/component-base/logs/api/v1"
 	"k8s.io/kubernetes/cmd/kube-apiserver/app"
 	"k8s.io/kubernetes/cmd/kube-apiserver/app/options"
+	rbacrest "k8s.io/kubernetes/pkg/registry/rbac/rest"
 	schedulingrest "k8s.io/kubernetes/pkg/registry/scheduling/rest"
 	"sigs.k8s.io/yaml"
 
@@ -105,10 +107,14 @@ func RunAPIServer(ctx context.Context, c config.Cluster, configured func(loopbac
 	return serveAPI(ctx, completed, configured)
 }
 
-// serveAPI is app.Run of kube-apiserver with one difference: the hook that makes the two system
-// priority classes polls once a second and holds back readiness that long, so the package bootstrap
-// makes them instead (see cmd/kube-apiserver/app/server.go and
-// pkg/registry/scheduling/rest/storage_scheduling.go).
+// shutdownLimit is how long connections may take to end. Upstream's minute is for load balancers; the watches of
+// our own parts, which end with the process, would use all of it.
+const shutdownLimit = 500 * time.Millisecond
+
+// serveAPI is app.Run of kube-apiserver (cmd/kube-apiserver/app/server.go) with two differences. Two hooks are
+// left to the package bootstrap: those for the roles and for the system priority classes wait for a second
+// before they do anything and hold back readiness that long (pkg/registry/rbac/rest/storage_rbac.go and
+// pkg/registry/scheduling/rest/storage_scheduling.go). And the end is quicker.
 func serveAPI(ctx context.Context, opts options.CompletedOptions, configured func(loopback *rest.Config)) error {
 	name, err := cache.NewInformerName("kube-apiserver")
 	if err != nil {
@@ -120,7 +126,7 @@ func serveAPI(ctx context.Context, opts options.CompletedOptions, configured fun
 		return fmt.Errorf("configure kube-apiserver: %w", err)
 	}
 	generic := apiConfig.KubeAPIs.ControlPlane.Generic
-	generic.DisabledPostStartHooks.Insert(schedulingrest.PostStartHookName)
+	generic.DisabledPostStartHooks.Insert(rbacrest.PostStartHookName, schedulingrest.PostStartHookName)
 	completed, err := apiConfig.Complete()
 	if err != nil {
 		return err
@@ -129,6 +135,7 @@ func serveAPI(ctx context.Context, opts options.CompletedOptions, configured fun
 	if err != nil {
 		return fmt.Errorf("create kube-apiserver: %w", err)
 	}
+	server.GenericAPIServer.ShutdownTimeout = shutdownLimit
 	prepared, err := server.PrepareRun()
 	if err != nil {
 		return err

@@ -54,12 +54,19 @@ func (s *server) watchNode(ctx context.Context, client kubernetes.Interface) err
 	return nil
 }
 
-// startProxy waits for the node's addresses because kube-proxy would look for them only once a second
+// startProxy is called when the node has addresses because kube-proxy would look for them only once a second
 // (k8s.io/kubernetes/pkg/proxy/node.go).
 func (s *server) startProxy() {
-	s.board.Wait(partProxy, "kube-proxy to write its rules")
-	s.clients.start(partProxy, func(ctx context.Context) error { return node.RunProxy(ctx, s.config) })
-	s.probe(partProxy, s.checks.proxy)
+	s.board.Wait(partProxy, "kube-apiserver to be ready")
+	s.clients.start(partProxy, func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.usable:
+		}
+		s.probe(partProxy, s.checks.proxy)
+		return node.RunProxy(ctx, s.config)
+	})
 }
 
 func (s *server) noteNode(n *corev1.Node) {
@@ -68,8 +75,9 @@ func (s *server) noteNode(n *corev1.Node) {
 			continue
 		}
 		if condition.Status == corev1.ConditionTrue {
-			s.board.Ready(partNode)
-			s.settle()
+			if !s.board.IsReady(partNode) {
+				s.ready(partNode)
+			}
 			return
 		}
 		s.board.Wait(partNode, fmt.Sprintf("node %s to be Ready (%s)", n.Name, condition.Message))

@@ -27,7 +27,8 @@ import (
 const (
 	partEtcd       = "etcd"
 	partAPI        = "kube-apiserver"
-	partBootstrap  = "bootstrap"
+	partRoles      = "roles"
+	partObjects    = "objects"
 	partController = "kube-controller-manager"
 	partScheduler  = "kube-scheduler"
 	partKubelet    = "kubelet"
@@ -51,6 +52,7 @@ type server struct {
 	storage *stage
 	api     *stage
 	clients *stage
+	usable  chan struct{} // closed when the API is ready and has its roles
 }
 
 // Run blocks until ctx is done, and then returns nil, or until a part has ended, and then returns why.
@@ -69,13 +71,14 @@ func Run(ctx context.Context, c config.Cluster) error {
 		storage: newStage(ctx, failed),
 		api:     newStage(ctx, failed),
 		clients: newStage(ctx, failed),
+		usable:  make(chan struct{}),
 	}
 	s.checks = newChecks(c)
-	s.board = status.New(s.recheck, partEtcd, partAPI, partBootstrap, partController, partScheduler, partKubelet, partNode, partProxy)
+	s.board = status.New(s.recheck, partEtcd, partAPI, partRoles, partObjects, partController, partScheduler, partKubelet, partNode, partProxy)
 	s.storage.start("status", func(ctx context.Context) error { return s.board.Serve(ctx, c.Run("status.sock")) })
 	s.storage.start(partEtcd, func(ctx context.Context) error {
 		return controlplane.RunEtcd(ctx, c, func() {
-			s.board.Ready(partEtcd)
+			s.ready(partEtcd)
 			s.startAPI()
 		})
 	})
@@ -98,9 +101,8 @@ func (s *server) startAPI() {
 	})
 }
 
-// startClients starts what talks to the API as soon as it can: the kubelet and the first objects when the API
-// answers, since the Node authorizer and the loopback identity need no roles, and the others when the hooks
-// have made the roles.
+// startClients starts what talks to the API as soon as it can: the kubelet when the API answers, since the Node
+// authorizer needs no roles, and the others when the roles are there.
 func (s *server) startClients(ctx context.Context, loopback *rest.Config) error {
 	client, err := kubernetes.NewForConfig(loopback)
 	if err != nil {
@@ -108,19 +110,26 @@ func (s *server) startClients(ctx context.Context, loopback *rest.Config) error 
 	}
 	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(s.config.APIPort))
 	s.board.Wait(partAPI, "kube-apiserver to listen on "+address)
-	if err := s.checks.until(ctx, func(ctx context.Context) error { return s.checks.apiAnswers(ctx, client) }, nil); err != nil {
-		return nil //nolint:nilerr // only a stop ends it
+	if s.checks.until(ctx, func(ctx context.Context) error { return s.checks.apiAnswers(ctx, client) }, nil) != nil {
+		return nil // only a stop ends it
 	}
-	s.clients.try(partBootstrap, func(ctx context.Context) error { return s.bootstrap(ctx, client) })
-	s.clients.start(partKubelet, func(ctx context.Context) error { return s.kubelet(ctx) })
+	klog.InfoS("The API answers")
+	s.clients.try("our objects", func(ctx context.Context) error { return s.ownObjects(ctx, client) })
+	s.clients.start(partKubelet, s.kubelet)
 	s.clients.start(partNode, func(ctx context.Context) error { return s.watchNode(ctx, client) })
-	if err := s.checks.until(ctx, func(ctx context.Context) error { return s.checks.apiReady(ctx, client) }, func(err error) {
+
+	if bootstrap.UntilRoles(ctx, client, func(err error) { s.board.Wait(partRoles, err.Error()) }) != nil {
+		return nil
+	}
+	s.ready(partRoles)
+	if s.checks.until(ctx, func(ctx context.Context) error { return s.checks.apiReady(ctx, client) }, func(err error) {
 		s.board.Wait(partAPI, "kube-apiserver to be ready ("+err.Error()+")")
-	}); err != nil {
-		return nil //nolint:nilerr // only a stop ends it
+	}) != nil {
+		return nil
 	}
 	s.checks.client.Store(client)
-	s.board.Ready(partAPI)
+	s.ready(partAPI)
+	close(s.usable)
 	c := s.config
 	s.clients.start(partController, func(ctx context.Context) error { return controlplane.RunControllerManager(ctx, c) })
 	s.clients.start(partScheduler, func(ctx context.Context) error { return controlplane.RunScheduler(ctx, c) })
@@ -134,21 +143,19 @@ func (s *server) probe(part string, check func(context.Context) error) {
 	s.clients.try(part, func(ctx context.Context) error {
 		err := s.checks.until(ctx, check, func(err error) { s.board.Wait(part, part+" to be ready ("+err.Error()+")") })
 		if err == nil {
-			s.board.Ready(part)
-			s.settle()
+			s.ready(part)
 		}
 		return nil
 	})
 }
 
-func (s *server) bootstrap(ctx context.Context, client kubernetes.Interface) error {
-	if err := bootstrap.Run(ctx, client, s.config, func(err error) {
-		s.board.Wait(partBootstrap, "the first objects ("+err.Error()+")")
-	}); err != nil {
-		return nil //nolint:nilerr // only a stop ends it
+func (s *server) ownObjects(ctx context.Context, client kubernetes.Interface) error {
+	if bootstrap.Run(ctx, client, s.config, func(err error) {
+		s.board.Wait(partObjects, "the first objects ("+err.Error()+")")
+	}) != nil {
+		return nil // only a stop ends it
 	}
-	s.board.Ready(partBootstrap)
-	s.settle()
+	s.ready(partObjects)
 	controllers, err := clientcmd.BuildConfigFromFlags("", s.config.PKI("controllers.kubeconfig"))
 	if err != nil {
 		return fmt.Errorf("client for our controllers: %w", err)
@@ -162,18 +169,18 @@ func (s *server) bootstrap(ctx context.Context, client kubernetes.Interface) err
 
 // kubelet waits for the container runtime, without which the kubelet would end the process.
 func (s *server) kubelet(ctx context.Context) error {
-	if err := s.checks.until(ctx, s.checks.runtime, func(err error) {
-		s.board.Wait(partKubelet, "containerd ("+err.Error()+")")
-	}); err != nil {
-		return nil //nolint:nilerr // only a stop ends it
+	if s.checks.until(ctx, s.checks.runtime, func(err error) { s.board.Wait(partKubelet, "containerd ("+err.Error()+")") }) != nil {
+		return nil // only a stop ends it
 	}
 	s.board.Wait(partKubelet, "kubelet to answer on 127.0.0.1:10248")
 	s.probe(partKubelet, s.checks.kubelet)
 	return node.RunKubelet(ctx, s.config)
 }
 
-// settle is called when a part has become ready. When it was the last, the memory of the start goes back.
-func (s *server) settle() {
+// ready notes that a part has become ready. When it was the last, the memory of the start goes back.
+func (s *server) ready(part string) {
+	klog.InfoS("Ready", "part", part)
+	s.board.Ready(part)
 	if !s.board.All() || !s.checks.settled.CompareAndSwap(false, true) {
 		return
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -65,6 +66,13 @@ func (b *Board) set(name string, ready bool, waitingFor string) {
 		}
 		p.Ready, p.waitingFor = ready, waitingFor
 	}
+}
+
+// IsReady says whether the part is ready.
+func (b *Board) IsReady(name string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.ContainsFunc(b.parts, func(p Part) bool { return p.Name == name && p.Ready })
 }
 
 // All says whether every part is ready.
