@@ -70,7 +70,7 @@ func run(ctx context.Context) error {
 	}
 	cfg := config.LoadDefaultConfigFile(dockerCLI.Err())
 
-	if plugin, ok := findPlugin(args, opts, cfg); ok {
+	if plugin, ok := findPlugin(os.Args, args, opts, cfg); ok {
 		return plugin.exec(opts, cfg)
 	}
 

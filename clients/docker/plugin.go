@@ -31,19 +31,20 @@ type call struct {
 	env    []string // KEY=VALUE added to the environment
 }
 
-// findPlugin says which of the plugins that come with docker args are for, if any.
-func findPlugin(args []string, opts *cliflags.ClientOptions, cfg *configfile.ConfigFile) (call, bool) {
+// findPlugin says which of the plugins that come with docker the command is for, if any.
+// args are those of all without the global flags before the command.
+func findPlugin(all, args []string, opts *cliflags.ClientOptions, cfg *configfile.ConfigFile) (call, bool) {
 	if len(args) == 0 {
 		return call{}, false
 	}
 	if args[0] == "buildx" || args[0] == "compose" {
-		return call{plugin: args[0], args: os.Args}, true
+		return call{plugin: args[0], args: all}, true
 	}
 	forwarded, ok := forwardBuild(args)
 	if !ok {
 		return call{}, false
 	}
-	global := os.Args[:len(os.Args)-len(args)]
+	global := all[:len(all)-len(args)]
 	c := call{plugin: "buildx", args: slices.Concat(global, forwarded)}
 	// `docker build` makes an image here, also when another builder was chosen by
 	// `docker buildx use`; not so after `docker buildx install`, which sets the alias.
