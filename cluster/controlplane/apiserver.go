@@ -49,7 +49,6 @@ func apiserverArgs(c config.Cluster) []string {
 		"--kubelet-client-certificate=" + c.PKI("apiserver-kubelet-client.crt"),
 		"--kubelet-client-key=" + c.PKI("apiserver-kubelet-client.key"),
 		"--kubelet-preferred-address-types=InternalIP,Hostname",
-		"--profiling=false",
 		"--proxy-client-cert-file=" + c.PKI("front-proxy-client.crt"),
 		"--proxy-client-key-file=" + c.PKI("front-proxy-client.key"),
 		"--requestheader-allowed-names=front-proxy-client",

@@ -35,7 +35,6 @@ func controllerManagerArgs(c config.Cluster) []string {
 		"--kube-api-qps=150",
 		"--kubeconfig=" + kubeconfig,
 		"--leader-elect=false",
-		"--profiling=false",
 		"--requestheader-client-ca-file=" + c.PKI("front-proxy-ca.crt"),
 		// In one process with kube-apiserver, so the same serving certificate; making one of its own
 		// at each start would take a good part of a second.

@@ -25,7 +25,6 @@ func schedulerArgs(c config.Cluster) []string {
 		"--client-ca-file=" + c.PKI("ca.crt"),
 		"--kubeconfig=" + kubeconfig,
 		"--leader-elect=false",
-		"--profiling=false",
 		"--requestheader-client-ca-file=" + c.PKI("front-proxy-ca.crt"),
 		// In one process with kube-apiserver, so the same serving certificate; making one of its own
 		// at each start would take a good part of a second.

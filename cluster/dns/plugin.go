@@ -25,7 +25,7 @@ const dialInterval = 50 * time.Millisecond
 
 // register makes our directive known. The plugin's own setup is not used since each reload would start
 // informers anew; ours belong to s, and are set up by the first.
-func register(ctx context.Context, config *rest.Config, s *source) {
+func register(ctx context.Context, config *rest.Config, s *source, g *guard) {
 	plugin.Register(directive, func(c *caddy.Controller) error {
 		c.Next()
 		k, err := kubernetes.ParseStanza(c)
@@ -43,11 +43,19 @@ func register(ctx context.Context, config *rest.Config, s *source) {
 		k.APIConn = s
 		dnsserver.GetConfig(c).AddPlugin(func(next plugin.Handler) plugin.Handler {
 			k.Next = next
-			return k
+			return handler{Handler: g.wrap(k), name: directive}
 		})
 		return nil
 	})
 }
+
+// handler names what it holds, so that CoreDNS knows the directive by it.
+type handler struct {
+	plugin.Handler
+	name string
+}
+
+func (h handler) Name() string { return h.name }
 
 // clientConfig reads the kubeconfig.
 func clientConfig(file string) (*rest.Config, error) {
@@ -78,9 +86,9 @@ func patientDial(ctx context.Context, network, address string) (net.Conn, error)
 	}
 }
 
-// follow runs the informers from the moment in which the API gives us what we ask for: at the first start of
+// runInformers runs them from the moment in which the API gives us what we ask for: at the first start of
 // all, our rights are made after the port opens.
-func follow(ctx context.Context, config *rest.Config, s *source, refused func(error)) error {
+func runInformers(ctx context.Context, config *rest.Config, s *source, refused func(error)) error {
 	api, err := client.NewForConfig(config)
 	if err != nil {
 		return err

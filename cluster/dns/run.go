@@ -26,6 +26,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/boxyard/boxyard/cluster/internal/config"
+	"github.com/boxyard/boxyard/cluster/internal/follow"
 	"github.com/boxyard/boxyard/cluster/status"
 )
 
@@ -45,6 +46,9 @@ type process struct {
 	mu       sync.Mutex // of instance, between reload and stop
 	instance *caddy.Instance
 	loaded   []string // the upstreams of instance
+	looping  []string // upstreams that ask us back
+
+	guard guard
 }
 
 // Run blocks until ctx is done.
@@ -66,34 +70,34 @@ func Run(ctx context.Context, c config.DNS) error {
 	if saved != nil {
 		source.saved = saved
 	}
-	register(ctx, kube, source)
 	p := &process{config: c, source: source}
+	register(ctx, kube, source, &p.guard)
 	p.board = status.New(p.ask, partServer, partNames)
 	return p.run(ctx, func(ctx context.Context) error {
-		return follow(ctx, kube, source, func(err error) {
+		return runInformers(ctx, kube, source, func(err error) {
 			p.board.Wait(partNames, "the API at "+kube.Host+" ("+err.Error()+")")
 		})
 	})
 }
 
-func (p *process) run(ctx context.Context, follow func(context.Context) error) error {
+func (p *process) run(ctx context.Context, informers func(context.Context) error) error {
 	run, failed := context.WithCancelCause(ctx)
 	defer failed(nil)
 	if err := dnsserver.SetDirectives(directives()); err != nil {
 		return err
 	}
 	caddy.Quiet, dnsserver.Quiet = true, true
-	last := stampOf(p.config.ResolvConf)
+	last := follow.Look(p.config.ResolvConf)
 	if err := p.start(); err != nil {
 		return err
 	}
 	var parts sync.WaitGroup
 	for _, part := range []func(context.Context) error{
-		follow,
+		informers,
 		func(ctx context.Context) error {
 			return p.board.Serve(ctx, filepath.Join(p.config.RunDir, "status.sock"))
 		},
-		func(ctx context.Context) error { watch(ctx, p.config.ResolvConf, last, p.reload); return nil },
+		func(ctx context.Context) error { p.followResolvers(ctx, last); return nil },
 		func(ctx context.Context) error { p.keep(ctx); return nil },
 	} {
 		parts.Go(func() {
@@ -121,17 +125,45 @@ func (p *process) start() error {
 	return nil
 }
 
-func (p *process) upstreams() []string { return upstreams(p.config.ResolvConf, p.config.Listen) }
+func (p *process) upstreams() []string {
+	return upstreams(p.config.ResolvConf, slices.Concat(p.config.Listen, p.looping))
+}
 
 func (p *process) input(upstreams []string) caddy.Input {
 	return caddy.CaddyfileInput{Contents: []byte(corefile(p.config, upstreams)), Filepath: "Corefile", ServerTypeName: "dns"}
 }
 
-// reload hands the listening sockets over to new servers, so that no query is lost. Where it fails, the old
-// servers go on.
-func (p *process) reload() {
+// followResolvers takes over what the host's resolvers become.
+func (p *process) followResolvers(ctx context.Context, last follow.Stamp) {
+	p.avoidLoops(ctx)
+	follow.File(ctx, p.config.ResolvConf, last, func() {
+		p.mu.Lock()
+		p.looping = nil
+		p.reload()
+		p.mu.Unlock()
+		p.avoidLoops(ctx)
+	})
+}
+
+// avoidLoops stops using resolvers that ask us back.
+func (p *process) avoidLoops(ctx context.Context) {
+	p.mu.Lock()
+	loaded := p.loaded
+	p.mu.Unlock()
+	looping := p.guard.loops(ctx, loaded)
+	if len(looping) == 0 {
+		return
+	}
+	klog.ErrorS(nil, "Not asking resolvers that ask us back", "resolvers", looping)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.looping = looping
+	p.reload()
+}
+
+// reload hands the listening sockets over to new servers, so that no query is lost. Where it fails, the old
+// servers go on. The caller holds mu.
+func (p *process) reload() {
 	wanted := p.upstreams()
 	if p.instance == nil || slices.Equal(wanted, p.loaded) {
 		return

@@ -34,6 +34,10 @@ func Run(ctx context.Context, config *rest.Config, node, path string) error {
 	if err != nil {
 		return fmt.Errorf("client for the images in use: %w", err)
 	}
+	return run(ctx, client, node, path)
+}
+
+func run(ctx context.Context, client kubernetes.Interface, node, path string) error {
 	changed := make(chan struct{}, 1)
 	stores, synced, err := watch(ctx, client, node, changed)
 	if err != nil {

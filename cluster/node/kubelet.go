@@ -36,7 +36,7 @@ func kubeletConfiguration(c config.Cluster) *kubeletv1beta1.KubeletConfiguration
 		CgroupRoot:               c.CgroupRoot,
 		ClusterDNS:               c.ClusterDNS,
 		ClusterDomain:            "cluster.local",
-		ResolverConfig:           ptr.To(resolverFor(c.ResolvConf)),
+		ResolverConfig:           ptr.To(resolvConf(c)),
 		// Cgroup v1 is deprecated upstream and refused by default, but half of the machines that we
 		// are asked to run on have it.
 		FailCgroupV1: ptr.To(false),
@@ -55,20 +55,6 @@ func kubeletConfiguration(c config.Cluster) *kubeletv1beta1.KubeletConfiguration
 		},
 		Authorization: kubeletv1beta1.KubeletAuthorization{Mode: kubeletv1beta1.KubeletAuthorizationModeWebhook},
 	}
-}
-
-// resolverFor is the file whose servers pods with dnsPolicy Default may use. Where systemd-resolved
-// runs, /etc/resolv.conf names a loopback address that means nothing in a pod.
-func resolverFor(file string) string {
-	const upstreamServers = "/run/systemd/resolve/resolv.conf"
-	data, err := os.ReadFile(file)
-	if err != nil || !strings.Contains(string(data), "127.0.0.53") {
-		return file
-	}
-	if _, err := os.Stat(upstreamServers); err != nil {
-		return file
-	}
-	return upstreamServers
 }
 
 // RunKubelet returns when the kubelet has ended. The API and the CRI must answer before it starts: the

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -16,6 +17,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	grpcstatus "google.golang.org/grpc/status"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -157,11 +159,19 @@ func (c *checks) get(ctx context.Context, url string) ([]byte, error) {
 
 // runtime asks containerd's CRI for its version, as the kubelet does first.
 func (c *checks) runtime(ctx context.Context) error {
+	var dialer net.Dialer
+	plain, err := dialer.DialContext(ctx, "unix", c.config.CRISocket)
+	if err != nil {
+		return err // shorter than what gRPC makes of it
+	}
+	_ = plain.Close()
 	connection, err := grpc.NewClient("unix://"+c.config.CRISocket, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = connection.Close() }()
-	_, err = runtimeapi.NewRuntimeServiceClient(connection).Version(ctx, &runtimeapi.VersionRequest{})
-	return err
+	if _, err = runtimeapi.NewRuntimeServiceClient(connection).Version(ctx, &runtimeapi.VersionRequest{}); err != nil {
+		return errors.New(grpcstatus.Convert(err).Message())
+	}
+	return nil
 }

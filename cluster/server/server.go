@@ -19,6 +19,7 @@ import (
 	"github.com/boxyard/boxyard/cluster/controlplane"
 	"github.com/boxyard/boxyard/cluster/imagesinuse"
 	"github.com/boxyard/boxyard/cluster/internal/config"
+	"github.com/boxyard/boxyard/cluster/internal/follow"
 	"github.com/boxyard/boxyard/cluster/node"
 	"github.com/boxyard/boxyard/cluster/status"
 )
@@ -172,6 +173,11 @@ func (s *server) kubelet(ctx context.Context) error {
 	if s.checks.until(ctx, s.checks.runtime, func(err error) { s.board.Wait(partKubelet, "containerd ("+err.Error()+")") }) != nil {
 		return nil // only a stop ends it
 	}
+	last := follow.Look(s.config.ResolvConf)
+	if err := node.WriteResolvConf(s.config); err != nil {
+		return err
+	}
+	s.clients.start("resolv.conf", func(ctx context.Context) error { return node.FollowResolvConf(ctx, s.config, last) })
 	s.board.Wait(partKubelet, "kubelet to answer on 127.0.0.1:10248")
 	s.probe(partKubelet, s.checks.kubelet)
 	return node.RunKubelet(ctx, s.config)

@@ -1,0 +1,34 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestLoadRefuses(t *testing.T) {
+	good, err := os.ReadFile("../../../internal/component/cluster/testdata/cluster.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]struct{ content, want string }{
+		"an unknown key":  {strings.Replace(string(good), `"nodeName"`, `"nodename2"`, 1), "nodename2"},
+		"a wrong type":    {strings.Replace(string(good), `"apiPort": 6443`, `"apiPort": "6443"`, 1), "apiPort"},
+		"a second value":  {string(good) + "{}", "more than one"},
+		"too few sizes":   {strings.Replace(string(good), "    22,\n", "", 1), "nodeCIDRMaskSizes"},
+		"no node address": {`{"nodeName":"a"}`, "nodeIPs"},
+		"nothing":         {"", "decode"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "cluster.json")
+			if err := os.WriteFile(file, []byte(test.content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := LoadCluster(file); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v does not tell of %q", err, test.want)
+			}
+		})
+	}
+}
