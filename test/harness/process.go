@@ -40,6 +40,9 @@ func (in *Instance) Processes() ([]Process, error) {
 		if err != nil {
 			continue // ended meanwhile
 		}
+		if len(cmdline) == 0 {
+			continue // it has ended and waits to be reaped
+		}
 		args := strings.ReplaceAll(strings.TrimRight(string(cmdline), "\x00"), "\x00", " ")
 		name, _, _ := strings.Cut(args, " ")
 		found = append(found, Process{PID: pid, Name: filepath.Base(name), Args: args})

@@ -181,6 +181,11 @@ func makeDirs(o Options) error {
 			return fmt.Errorf("make containerd's directories: %w", err)
 		}
 	}
+	// containerd makes its database with mode 0644 in a directory that others may pass.
+	metadata := filepath.Join(o.Layout.DataOf(name), "io.containerd.metadata.v1.bolt")
+	if err := os.MkdirAll(metadata, 0o700); err != nil {
+		return fmt.Errorf("make containerd's directories: %w", err)
+	}
 	return nil
 }
 

@@ -90,8 +90,8 @@ func (c *Component) Prepare(ctx context.Context) error {
 	if err := checkLink(c.o); err != nil {
 		return err
 	}
-	// 0711: the socket of exec-root/plugins is reached by containers that are not root.
-	if err := os.MkdirAll(c.o.Layout.RunOf(name), 0o711); err != nil {
+	// 0700: dockerd makes the socket of its metrics in there with mode 0777.
+	if err := os.MkdirAll(c.o.Layout.RunOf(name), 0o700); err != nil {
 		return fmt.Errorf("make dockerd's directory: %w", err)
 	}
 	if err := os.MkdirAll(c.o.Layout.DataOf("docker"), 0o710); err != nil {

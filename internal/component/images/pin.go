@@ -50,14 +50,15 @@ func (g *guard) pin(ctx context.Context, img images.Image) (images.Image, error)
 
 // why says for which reason an image is to be pinned, "" for none.
 func (g *guard) why(ctx context.Context, img images.Image) (string, error) {
-	if slices.Contains(g.base, img.Name) {
-		return "base", nil
-	}
+	// Asked for the base images too: a build from one of them labels it as pulled, and the mirror answers
+	// only for what was seen here before that.
 	local, err := g.madeHere(ctx, img)
 	if err != nil {
 		return "", err
 	}
 	switch {
+	case slices.Contains(g.base, img.Name):
+		return "base", nil
 	case local:
 		return "local", nil
 	case g.docker[img.Target.Digest], g.docker == nil && img.Labels[labelWhy] == "docker":
