@@ -31,22 +31,28 @@ restart policy, come back with the next up.`,
 
 func (a *App) down(cmd *cobra.Command, keep bool) error {
 	err := a.stop(cmd.Context(), keep)
-	if fault.Code(err) != "not-running" {
+	switch {
+	case err == nil && !keep && a.Root:
+		// A daemon that was stopped before it had adopted what ran has left it running.
+		return a.downLeftovers(cmd.Context(), "")
+	case fault.Code(err) != "not-running":
 		return err
 	}
 	if err := a.needsRoot(cmd); err != nil {
 		return err
 	}
 	if keep {
-		fmt.Fprintln(a.Out, "Boxyard is not running.")
+		fmt.Fprintln(a.Out, notRunning)
 		return nil
 	}
-	return a.downLeftovers(cmd.Context())
+	return a.downLeftovers(cmd.Context(), notRunning)
 }
 
+const notRunning = "Boxyard is not running."
+
 // downLeftovers stops what runs without a daemon, after `down --keep-containers` or a crash: a daemon
-// is started that adopts it and stops it in order. What is left then is killed.
-func (a *App) downLeftovers(ctx context.Context) error {
+// is started that adopts it and stops it in order. What is left then is killed. otherwise is printed where there is nothing.
+func (a *App) downLeftovers(ctx context.Context, otherwise string) error {
 	if daemon.Running(a.Layout) {
 		return &fault.Error{Code: "daemon-silent", Summary: "the daemon runs and does not answer", Hint: "boxyard logs boxyard; boxyard reset ends it in any case"}
 	}
@@ -55,7 +61,9 @@ func (a *App) downLeftovers(ctx context.Context) error {
 		return err
 	}
 	if !found {
-		fmt.Fprintln(a.Out, "Boxyard is not running.")
+		if otherwise != "" {
+			fmt.Fprintln(a.Out, otherwise)
+		}
 		return nil
 	}
 	fmt.Fprintln(a.Out, "Boxyard is not running, but containers or parts of it are: it starts once more to stop them in order.")

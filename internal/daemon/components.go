@@ -7,6 +7,7 @@ import (
 	"github.com/boxyard/boxyard/internal/component/cluster"
 	"github.com/boxyard/boxyard/internal/component/containerd"
 	"github.com/boxyard/boxyard/internal/component/dns"
+	"github.com/boxyard/boxyard/internal/component/dnsstandby"
 	"github.com/boxyard/boxyard/internal/component/dockerd"
 	"github.com/boxyard/boxyard/internal/component/images"
 	"github.com/boxyard/boxyard/internal/component/network"
@@ -36,7 +37,7 @@ func Components(m *machine) ([]supervisor.Component, error) {
 	}
 	all = append(all, m.images())
 	if m.has("cluster") {
-		all = append(all, m.cluster(), m.dns())
+		all = append(all, m.cluster(), m.dns(), m.dnsStandby())
 	}
 	return all, nil
 }
@@ -127,16 +128,31 @@ func (m *machine) cluster() *cluster.Component {
 	return c
 }
 
+// resolvConf is for the processes that share the host's loopback: systemd-resolved's stub, with its
+// split DNS, is right for them.
+const resolvConf = "/etc/resolv.conf"
+
 func (m *machine) dns() *dns.Component {
-	c := dns.New(dns.Options{
-		Layout: m.layout, Binary: filepath.Join(m.bin, "dns"), Env: m.environment(), Version: m.versions["coredns"],
-		Cgroup: m.cgroup.OfPart("dns"),
-		Listen: addresses(m.ranges.nodes), Port: config.DNSPort,
-		// The process shares the host's loopback: systemd-resolved's stub, with its split DNS, is right for it.
-		ResolvConf: "/etc/resolv.conf",
-	}, m.config.Log)
+	c := dns.New(m.dnsOptions(), m.config.Log)
 	c.Keep = m.keep
 	return c
+}
+
+func (m *machine) dnsOptions() dns.Options {
+	return dns.Options{
+		Layout: m.layout, Binary: filepath.Join(m.bin, "dns"), Env: m.environment(), Version: m.versions["coredns"],
+		Cgroup: m.cgroup.OfPart("dns"),
+		Listen: addresses(m.ranges.nodes), Port: config.DNSPort, ResolvConf: resolvConf,
+	}
+}
+
+func (m *machine) dnsStandby() *dnsstandby.Component {
+	o := m.dnsOptions()
+	return dnsstandby.New(dnsstandby.Options{
+		Listen: o.Listen, Port: o.Port, ResolvConf: o.ResolvConf,
+		SnapshotFile: dns.NewConfig(o).SnapshotFile, StatusSocket: dns.StatusSocket(o),
+		Logger: m.log.With("component", "dns-standby"),
+	})
 }
 
 func (m *machine) pauseImage() string { return "docker.io/boxyard/pause:" + m.versions["pause"] }

@@ -65,6 +65,10 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	err = d.live(work)
+	if err != nil {
+		// Before the events end: an `up` that follows them asks for the reason then.
+		err = errors.Join(err, RecordFault(o.Layout, err))
+	}
 	d.mu.Lock()
 	d.stopErr = err
 	d.mu.Unlock()
@@ -79,6 +83,12 @@ func (d *daemon) serve(ctx context.Context) (closeAPI func(), err error) {
 	listener, err := controlapi.Listen(ctx, d.o.Layout.ControlSocket())
 	if err != nil {
 		return nil, err
+	}
+	// A user who had access keeps it while the daemon starts; what is wrong with the group is said later.
+	if a, err := accessOf(d.o.Layout, d.o.Config); err == nil {
+		if err := a.Apply(d.o.Layout.ControlSocket(), 0o660); err != nil {
+			d.o.Log.Warn("give access to the control socket", "error", err)
+		}
 	}
 	streams, endStreams := context.WithCancel(context.WithoutCancel(ctx))
 	server := controlapi.NewServer(streams, d)
@@ -119,6 +129,9 @@ func (d *daemon) live(ctx context.Context) error {
 	}
 	d.mu.Unlock()
 	notify("STATUS=starting")
+	if err := endStrays(ctx, d.o.Layout, comps, d.o.Log); err != nil {
+		return err
+	}
 
 	var background sync.WaitGroup
 	background.Go(func() { d.follow(context.WithoutCancel(ctx), sup, len(comps)) })
@@ -214,6 +227,8 @@ func (d *daemon) requestStop(keep bool) {
 		return
 	}
 	d.o.Log.Info("stopping", "keepContainers", keep)
+	// A service that ends before it said that it is ready has failed, for systemd, and is restarted.
+	notify(sdnotify.SdNotifyReady)
 	notify(sdnotify.SdNotifyStopping)
 	d.stop()
 }

@@ -42,9 +42,9 @@ func testMachine(t *testing.T, without ...string) *machine {
 
 func TestComponents(t *testing.T) {
 	for _, tt := range []struct{ without, want []string }{
-		{nil, []string{"network", "containerd", "dockerd", "images", "cluster", "dns"}},
+		{nil, []string{"network", "containerd", "dockerd", "images", "cluster", "dns", "dns-standby"}},
 		{[]string{"cluster"}, []string{"network", "containerd", "dockerd", "images"}},
-		{[]string{"docker"}, []string{"network", "containerd", "images", "cluster", "dns"}},
+		{[]string{"docker"}, []string{"network", "containerd", "images", "cluster", "dns", "dns-standby"}},
 		{[]string{"docker", "cluster"}, []string{"network", "containerd", "images"}},
 	} {
 		comps, err := Components(testMachine(t, tt.without...))

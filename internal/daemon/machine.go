@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -190,21 +189,6 @@ func joinFaults(faults []*fault.Error) error {
 		errs[i] = f
 	}
 	return errors.Join(errs...)
-}
-
-// ownPIDs are the pids in the records of package process: parts that an earlier daemon left running.
-// A record may be out of date; what it is used for, not to complain of ourselves, bears that.
-func ownPIDs(l paths.Layout) []int {
-	files, _ := filepath.Glob(filepath.Join(l.ProcessDir(), "*.json"))
-	var pids []int
-	for _, f := range files {
-		var record struct{ PID int }
-		data, err := os.ReadFile(f)
-		if err == nil && json.Unmarshal(data, &record) == nil && record.PID != 0 {
-			pids = append(pids, record.PID)
-		}
-	}
-	return pids
 }
 
 func sysctlFile(l paths.Layout) string { return filepath.Join(l.Data, "sysctls.json") }

@@ -40,7 +40,7 @@ func New(o Options, log config.Log) *Component {
 				Log:         log,
 			}, nil
 		},
-		Probe: func(ctx context.Context) error { return readiness.Get(ctx, statusSocket(o)) },
+		Probe: func(ctx context.Context) error { return readiness.Get(ctx, StatusSocket(o)) },
 	}
 	return c
 }
@@ -66,5 +66,7 @@ func (c *Component) Prepare(context.Context) error {
 	return atomicfile.Write(configFile(c.o), data, 0o600)
 }
 
-func configFile(o Options) string   { return filepath.Join(o.Layout.RunOf(name), "dns.json") }
-func statusSocket(o Options) string { return filepath.Join(o.Layout.RunOf(name), "status.sock") }
+func configFile(o Options) string { return filepath.Join(o.Layout.RunOf(name), "dns.json") }
+
+// StatusSocket can be dialled for as long as the process lives.
+func StatusSocket(o Options) string { return filepath.Join(o.Layout.RunOf(name), "status.sock") }
