@@ -129,7 +129,8 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED),
+		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF): // it has just ended
 		return &fault.Error{Code: "not-running", Summary: "Boxyard is not running", Hint: "sudo boxyard up", Exit: fault.ExitNotRunning}
 	case errors.Is(err, os.ErrPermission):
 		return &fault.Error{

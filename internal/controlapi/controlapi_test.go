@@ -183,6 +183,23 @@ func TestDaemonAway(t *testing.T) {
 	if _, err := NewClient(path).Status(t.Context()); fault.Code(err) != "not-running" {
 		t.Errorf("stale socket: %v", err)
 	}
+	dying, err := lc.Listen(t.Context(), "unix", filepath.Join(t.TempDir(), "d.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			conn, err := dying.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.Close()
+		}
+	}()
+	if _, err := NewClient(dying.Addr().String()).Status(t.Context()); fault.Code(err) != "not-running" {
+		t.Errorf("a daemon that ends while it is asked: %v", err)
+	}
+	_ = dying.Close()
 	c := NewClient(path)
 	if err := c.unreachable(t.Context(), os.ErrPermission); fault.ExitCode(err) != fault.ExitNeedsRoot {
 		t.Errorf("no permission: %v", err)
