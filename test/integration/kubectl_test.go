@@ -46,11 +46,8 @@ func kubectlTools(b box) {
 	})
 	copyInAndOut(b)
 	portForward(b)
-	if out := b.kubectl("debug", "tool", "--image=boxyard/base", "--attach=true", "--quiet", "--target=tool", "--", "sh", "-c", "ps | grep -c httpd"); !strings.Contains(out, "1") && !strings.Contains(out, "2") {
+	if out := b.kubectl("debug", "tool", "--image=boxyard/base", "--attach=true", "--quiet", "--target=tool", "--", "sh", "-c", "ps | grep -q '[h]ttpd' && echo seen"); !strings.Contains(out, "seen") {
 		b.t.Errorf("kubectl debug does not see the processes of its target: %q", out)
-	}
-	if out := b.kubectl("get", "--raw", "/apis/metrics.k8s.io/v1beta1/nodes"); !strings.Contains(out, "items") {
-		b.t.Logf("metrics API: %s", out)
 	}
 }
 

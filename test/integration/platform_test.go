@@ -243,7 +243,7 @@ func clusterDNS(b box) {
 
 func logs(b box) {
 	for _, part := range []string{"containerd", "dockerd", "cluster", "dns"} {
-		if out := b.boxyard("logs", part); out == "" {
+		if out := b.boxyard("logs", part); out == "" && part != "dns" { // which has nothing to say when all is well
 			b.t.Errorf("no log lines of %s", part)
 		}
 		if _, err := os.Stat(filepath.Join(b.LogPath("boxyard"), part+".log")); err != nil {
