@@ -53,6 +53,7 @@ const notRunning = "Boxyard is not running."
 // downLeftovers stops what runs without a daemon, after `down --keep-containers` or a crash: a daemon
 // is started that adopts it and stops it in order. What is left then is killed. otherwise is printed where there is nothing.
 func (a *App) downLeftovers(ctx context.Context, otherwise string) error {
+	daemon.AwaitEnd(ctx, a.Layout, 5*time.Second)
 	if daemon.Running(a.Layout) {
 		return &fault.Error{Code: "daemon-silent", Summary: "the daemon runs and does not answer", Hint: "boxyard logs boxyard; boxyard reset ends it in any case"}
 	}

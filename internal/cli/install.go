@@ -59,7 +59,7 @@ func (a *App) install(cmd *cobra.Command, timeout time.Duration) error {
 	if err := makeLinks(systemLinkDir, a.Layout.BinDir(), a.onPath); err != nil {
 		return err
 	}
-	if err := a.rememberUser(); err != nil {
+	if err := a.rememberUser(ctx); err != nil {
 		return err
 	}
 	begin := time.Now()

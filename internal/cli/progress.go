@@ -38,7 +38,7 @@ func (a *App) await(ctx context.Context, timeout time.Duration, begin time.Time)
 	case limited.Err() != nil:
 		return stillWaiting(timeout, last)
 	case errors.Is(err, io.ErrUnexpectedEOF), fault.Code(err) == "not-running", fault.Code(failed) == "not-running":
-		return a.daemonEnded("")
+		return a.daemonEnded(ctx, "")
 	case err != nil:
 		return err
 	case failed != nil:

@@ -71,7 +71,7 @@ func (a *App) up(cmd *cobra.Command, o upOptions) error {
 // join is `up` with a daemon that runs already: another `up` has just started it, or it is an old one.
 func (a *App) join(cmd *cobra.Command, o upOptions, s controlapi.Status) error {
 	if a.Root {
-		if err := a.grant(); err != nil {
+		if err := a.grant(cmd.Context()); err != nil {
 			return err
 		}
 	}
@@ -106,7 +106,7 @@ func (a *App) start(ctx context.Context, s settings) (*controlapi.Status, error)
 		return status, err
 	}
 	_ = daemon.TakeFault(a.Layout) // an old one
-	if err := a.rememberUser(); err != nil {
+	if err := a.rememberUser(ctx); err != nil {
 		return nil, err
 	}
 	ended, err := a.launch(ctx, s)
@@ -147,7 +147,7 @@ func (a *App) awaitAnswer(ctx context.Context, ended func() (string, bool)) erro
 			return nil
 		}
 		if how, over := ended(); over {
-			return a.daemonEnded(how)
+			return a.daemonEnded(ctx, how)
 		}
 		select {
 		case <-ctx.Done():
@@ -158,7 +158,8 @@ func (a *App) awaitAnswer(ctx context.Context, ended func() (string, bool)) erro
 }
 
 // daemonEnded is why there is no daemon: its own words where it left some.
-func (a *App) daemonEnded(how string) error {
+func (a *App) daemonEnded(ctx context.Context, how string) error {
+	daemon.AwaitEnd(ctx, a.Layout, 5*time.Second)
 	if err := daemon.TakeFault(a.Layout); err != nil {
 		return err
 	}

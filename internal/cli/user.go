@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"os/exec"
 	"os/user"
@@ -11,9 +12,9 @@ import (
 )
 
 // caller is the person behind a command that root runs: who ran sudo, else root itself.
-func (a *App) caller() (daemon.User, error) {
+func (a *App) caller(ctx context.Context) (daemon.User, error) {
 	if uid := a.Getenv("SUDO_UID"); uid != "" && uid != "0" {
-		return lookup(uid)
+		return lookup(ctx, uid)
 	}
 	home := a.Getenv("HOME")
 	if home == "" {
@@ -23,11 +24,11 @@ func (a *App) caller() (daemon.User, error) {
 }
 
 // lookup asks getent where /etc/passwd does not know the user: he may come from LDAP.
-func lookup(uid string) (daemon.User, error) {
+func lookup(ctx context.Context, uid string) (daemon.User, error) {
 	if u, err := user.LookupId(uid); err == nil {
 		return newUser(u.Uid, u.Gid, u.HomeDir)
 	}
-	out, err := exec.Command("getent", "passwd", uid).Output() //nolint:noctx // It reads a database and ends.
+	out, err := exec.CommandContext(ctx, "getent", "passwd", uid).Output()
 	fields := strings.Split(strings.TrimSpace(string(out)), ":")
 	if err != nil || len(fields) < 6 {
 		return daemon.User{}, fmt.Errorf("find the user who ran sudo (uid %s): %w", uid, err)
@@ -45,8 +46,8 @@ func newUser(uid, gid, home string) (daemon.User, error) {
 }
 
 // rememberUser gives the caller access from the daemon's next start on.
-func (a *App) rememberUser() error {
-	u, err := a.caller()
+func (a *App) rememberUser(ctx context.Context) error {
+	u, err := a.caller(ctx)
 	if err != nil {
 		return err
 	}
@@ -54,8 +55,8 @@ func (a *App) rememberUser() error {
 }
 
 // grant gives the caller access to a daemon that runs.
-func (a *App) grant() error {
-	if err := a.rememberUser(); err != nil {
+func (a *App) grant(ctx context.Context) error {
+	if err := a.rememberUser(ctx); err != nil {
 		return err
 	}
 	return daemon.GrantAll(a.Layout)

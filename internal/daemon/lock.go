@@ -73,6 +73,22 @@ func Running(l paths.Layout) bool {
 	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 
+// AwaitEnd waits until no daemon runs, at most so long: one that has closed its control API is still
+// about to end.
+func AwaitEnd(ctx context.Context, l paths.Layout, limit time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for Running(l) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
 // LockStart lets one `boxyard up` at a time look for the daemon and start it. The second waits and
 // then finds the daemon of the first.
 func LockStart(ctx context.Context, l paths.Layout) (unlock func(), err error) {

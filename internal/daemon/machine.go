@@ -78,8 +78,8 @@ func (d *daemon) prepare(ctx context.Context) (*machine, error) {
 		return nil, err
 	}
 	own := ownPIDs(l)
-	if faults := host.Preflight(ctx, facts, c, l, own...); len(faults) > 0 {
-		return nil, joinFaults(faults)
+	if facts, err = preflight(ctx, facts, c, l, own); err != nil {
+		return nil, err
 	}
 	for _, w := range host.Warnings(facts, c, own...) {
 		d.note(w)
@@ -95,6 +95,33 @@ func (d *daemon) prepare(ctx context.Context) (*machine, error) {
 		}
 	}
 	return m, d.make(ctx, m, source)
+}
+
+// preflight returns the facts that it has judged. A port whose owner cannot be found belongs, for a
+// moment, to a process that was killed and is not yet cleared away: that is waited for.
+func preflight(ctx context.Context, facts host.Facts, c config.Config, l paths.Layout, own []int) (host.Facts, error) {
+	const patience, pause = 3 * time.Second, 50 * time.Millisecond
+	for began := time.Now(); ; {
+		faults := host.Preflight(ctx, facts, c, l, own...)
+		if len(faults) == 0 {
+			return facts, nil
+		}
+		vague := func(f *fault.Error) bool {
+			return f.Code == "port-in-use" && strings.HasSuffix(f.Summary, "another process")
+		}
+		if !slices.ContainsFunc(faults, vague) || time.Since(began) > patience {
+			return facts, joinFaults(faults)
+		}
+		select {
+		case <-ctx.Done():
+			return facts, ctx.Err()
+		case <-time.After(pause):
+		}
+		var err error
+		if facts, err = host.Detect(ctx); err != nil {
+			return facts, fmt.Errorf("look at this host: %w", err)
+		}
+	}
 }
 
 // note tells the log, and whoever waits for us, what keeps nothing from running.

@@ -35,8 +35,7 @@ func removeDockerLinks(l paths.Layout) error {
 	var errs []error
 	for _, name := range names {
 		link, err := netlink.LinkByName(name)
-		var gone netlink.LinkNotFoundError
-		if errors.As(err, &gone) {
+		if _, gone := errors.AsType[netlink.LinkNotFoundError](err); gone {
 			continue
 		}
 		if err == nil {

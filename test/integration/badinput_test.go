@@ -191,7 +191,7 @@ nft 'add chain ip filter INPUT { type filter hook input priority 0; policy drop;
 nft add rule ip filter INPUT iif lo accept
 nft add rule ip filter INPUT ct state established,related accept
 : > /etc/resolv.conf`)
-	const look = "nft list table ip filter; ip addr show docker0; ip addr show cni0; ip addr show office"
+	const look = "nft list table ip filter; ip -4 -brief addr show docker0; ip -4 -brief addr show cni0; ip -4 -brief addr show office"
 	theirs := b.sh(look)
 	_ = b.listen("unix", "/run/docker.sock")
 	_ = b.listen("tcp", "0.0.0.0:53")
