@@ -45,6 +45,7 @@ func TestPlatform(t *testing.T) {
 		{"dns", clusterDNS},
 		{"url", url},
 		{"logs", logs},
+		{"documents", documents},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(box{Instance: b.Instance, t: t}) })
 	}
