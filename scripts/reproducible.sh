@@ -1,6 +1,7 @@
 #!/bin/bash
 # reproducible.sh - build bin/boxyard again from a copy of the tree in another
 # directory, with an empty build cache, and compare it with the one that is here.
+# REPRODUCIBLE_CACHE names a build cache to use instead, for a quick look at linking and packing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 other=$(mktemp -d "${TMPDIR:-/tmp}/boxyard-reproducible-XXXXXX")
@@ -13,7 +14,7 @@ git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t 
 sed -i "2i echo $version; exit" "$other/tree/scripts/version.sh"
 
 echo "building $version again in $other/tree"
-GOCACHE=$other/cache make -C "$other/tree" build
+GOCACHE=${REPRODUCIBLE_CACHE:-$other/cache} make -C "$other/tree" build
 
 failed=0
 for file in bin/boxyard build/boxyard $(cd build/payload && find . -type f -printf 'build/payload/%P\n' | sort); do
