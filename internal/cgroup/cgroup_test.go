@@ -11,8 +11,12 @@ import (
 func TestNames(t *testing.T) {
 	plain, sd := Root{Name: "yard"}, Root{Name: "yard", Systemd: true}
 	for _, tt := range []struct{ got, want string }{
-		{plain.Dir(), "yard"}, {plain.Kubelet(), "/yard"}, {plain.OfPart("dns"), "yard/daemons/dns"},
-		{sd.Dir(), "yard.slice"}, {sd.Kubelet(), "/yard"}, {sd.OfPart("dns"), ""},
+		{plain.Dir(), "yard"},
+		{plain.Kubelet(), "/yard"},
+		{plain.OfPart("dns"), "yard/daemons/dns"},
+		{sd.Dir(), "yard.slice"},
+		{sd.Kubelet(), "/yard"},
+		{sd.OfPart("dns"), ""},
 	} {
 		if tt.got != tt.want {
 			t.Errorf("got %q, want %q", tt.got, tt.want)

@@ -38,24 +38,25 @@ func (a *App) daemon(cmd *cobra.Command, s settings) error {
 	defer func() { _ = log.Close() }()
 	logger := slog.New(slog.NewTextHandler(log, nil))
 	c, chosen, err := s.load()
-	if err == nil {
-		err = daemon.Run(cmd.Context(), daemon.Options{
-			Layout: a.Layout, Config: c, Chosen: chosen, PayloadDir: s.payloadDir, Exe: a.Exe, Log: logger,
-		})
+	if err != nil {
+		return notStarted(logger, errors.Join(err, daemon.RecordFault(a.Layout, err)))
 	}
+	return notStarted(logger, daemon.Run(cmd.Context(), daemon.Options{
+		Layout: a.Layout, Config: c, Chosen: chosen, PayloadDir: s.payloadDir, Exe: a.Exe, Log: logger,
+	}))
+}
+
+// notStarted gives a fault the exit code that keeps systemd from trying again: a person must mend it first.
+func notStarted(log *slog.Logger, err error) error {
 	if err == nil {
 		return nil
 	}
-	logger.Error("the daemon ends", "error", err)
-	if fault.Code(err) == "already-running" {
-		return err // the other one is well: there is nothing for an `up` to report
+	log.Error("the daemon ends", "error", err)
+	f, ok := errors.AsType[*fault.Error](err)
+	if !ok {
+		return err
 	}
-	var f *fault.Error
-	if !errors.As(err, &f) {
-		return errors.Join(err, daemon.RecordFault(a.Layout, err))
-	}
-	// What a person must mend first is not mended by systemd's trying again.
-	return errors.Join(&fault.Error{Code: f.Code, Summary: err.Error(), Hint: f.Hint, Exit: systemd.ExitNotStarted}, daemon.RecordFault(a.Layout, err))
+	return &fault.Error{Code: f.Code, Summary: err.Error(), Hint: f.Hint, Exit: systemd.ExitNotStarted}
 }
 
 // openLog opens the daemon's log file, which also gets the trace of a crash.

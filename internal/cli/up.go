@@ -28,7 +28,7 @@ func (a *App) upCommand() *cobra.Command {
 		Use:   "up",
 		Short: "Start Boxyard, or say that it runs",
 		Args:  atMost(0),
-		RunE:  func(cmd *cobra.Command, _ []string) error { return a.up(cmd, o) },
+		RunE:  func(cmd *cobra.Command, _ []string) error { return a.up(cmd.Context(), cmd, o) },
 	}
 	o.register(cmd, a)
 	cmd.Flags().BoolVar(&o.noWait, "no-wait", false, "return when the daemon has started, before the parts are ready")
@@ -36,15 +36,14 @@ func (a *App) upCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *App) up(cmd *cobra.Command, o upOptions) error {
-	ctx := cmd.Context()
+func (a *App) up(ctx context.Context, cmd *cobra.Command, o upOptions) error {
 	if _, _, err := o.load(); err != nil {
 		return err
 	}
 	status, err := a.client().Status(ctx)
 	switch {
 	case err == nil && status.Phase != controlapi.PhaseStopping:
-		return a.join(cmd, o, status)
+		return a.join(ctx, o, status)
 	case fault.ExitCode(err) == fault.ExitNeedsRoot && !a.Root:
 		return a.needsRoot(cmd)
 	case err != nil && fault.Code(err) != "not-running":
@@ -59,7 +58,7 @@ func (a *App) up(cmd *cobra.Command, o upOptions) error {
 		return err
 	}
 	if joined != nil {
-		return a.join(cmd, o, *joined)
+		return a.join(ctx, o, *joined)
 	}
 	if o.noWait {
 		fmt.Fprintln(a.Out, "Boxyard is starting; see: boxyard status")
@@ -69,9 +68,9 @@ func (a *App) up(cmd *cobra.Command, o upOptions) error {
 }
 
 // join is `up` with a daemon that runs already: another `up` has just started it, or it is an old one.
-func (a *App) join(cmd *cobra.Command, o upOptions, s controlapi.Status) error {
+func (a *App) join(ctx context.Context, o upOptions, s controlapi.Status) error {
 	if a.Root {
-		if err := a.grant(cmd.Context()); err != nil {
+		if err := a.grant(ctx); err != nil {
 			return err
 		}
 	}
@@ -85,7 +84,7 @@ func (a *App) join(cmd *cobra.Command, o upOptions, s controlapi.Status) error {
 		fmt.Fprintln(a.Out, "Boxyard is starting; see: boxyard status")
 		return nil
 	}
-	return a.await(cmd.Context(), o.timeout, s.Since)
+	return a.await(ctx, o.timeout, s.Since)
 }
 
 // startedWith says whether the daemon has these arguments.

@@ -69,12 +69,22 @@ func Run(ctx context.Context, o Options) error {
 		// Before the events end: an `up` that follows them asks for the reason then.
 		err = errors.Join(err, RecordFault(o.Layout, err))
 	}
+	if err != nil && !d.ran() {
+		// Before the API closes: whoever waits there looks for the reason then.
+		err = errors.Join(err, RecordFault(o.Layout, err))
+	}
 	d.mu.Lock()
 	d.stopErr = err
 	d.mu.Unlock()
 	close(d.over)
 	d.events.end()
 	closeAPI()
+	if err != nil && d.ran() {
+		// It ended because it was told to. Whoever told it has the error; to systemd it is no failure,
+		// which would start everything again.
+		o.Log.Error("not everything stopped cleanly", "error", err)
+		return nil
+	}
 	return err
 }
 
@@ -122,6 +132,9 @@ func (d *daemon) live(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := endStrays(ctx, d.o.Layout, comps, d.o.Log); err != nil {
+		return err
+	}
 	d.mu.Lock()
 	d.machine, d.sup = m, sup
 	if d.phase == controlapi.PhaseStarting {
@@ -129,9 +142,6 @@ func (d *daemon) live(ctx context.Context) error {
 	}
 	d.mu.Unlock()
 	notify("STATUS=starting")
-	if err := endStrays(ctx, d.o.Layout, comps, d.o.Log); err != nil {
-		return err
-	}
 
 	var background sync.WaitGroup
 	background.Go(func() { d.follow(context.WithoutCancel(ctx), sup, len(comps)) })
@@ -231,6 +241,13 @@ func (d *daemon) requestStop(keep bool) {
 	notify(sdnotify.SdNotifyReady)
 	notify(sdnotify.SdNotifyStopping)
 	d.stop()
+}
+
+// ran says whether the supervisor took over.
+func (d *daemon) ran() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.sup != nil
 }
 
 func (d *daemon) keepContainers() bool {

@@ -170,6 +170,9 @@ func TestRefusedStartLeavesNothing(t *testing.T) {
 	if Running(l) {
 		t.Error("the lock is still held")
 	}
+	if err := TakeFault(l); fault.Code(err) != "no-payload" {
+		t.Errorf("the reason for whoever started it: %v", err)
+	}
 }
 
 func TestRestore(t *testing.T) {

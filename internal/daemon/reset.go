@@ -89,11 +89,15 @@ type estate struct {
 
 func readEstate(l paths.Layout) (estate, error) {
 	// A configuration or state that is broken or newer must not keep people from getting rid of it.
-	c, err := config.Load(l.ConfigFile())
-	if err != nil {
+	c, broken := config.Load(l.ConfigFile())
+	if broken != nil {
 		c = config.Default()
 	}
 	s, err := LoadState(l.StateFile(), version.Version)
+	if broken != nil {
+		// The default's cgroup may be that of another instance; then it is better to end nothing.
+		c.CgroupRoot = s.CgroupRoot
+	}
 	if err != nil {
 		if s, err = newState(creation{config: c, ipv6: true, hostname: "boxyard", boxyard: version.Version}); err != nil {
 			return estate{}, err
@@ -115,6 +119,9 @@ func readEstate(l paths.Layout) (estate, error) {
 
 // cgroups that hold our processes, and nobody else's.
 func (e estate) cgroups() []string {
+	if e.cgroup.Name == "" {
+		return nil
+	}
 	all := []string{e.cgroup.Dir()}
 	if e.cgroup.Systemd {
 		all = append(all, "system.slice/"+systemd.Service) // the parts that a killed daemon left
@@ -157,13 +164,15 @@ func (e estate) stop(ctx context.Context) error {
 	if err := workload.KillAll(limited, l.ContainerdSocket(), e.cgroups()...); err != nil {
 		return fmt.Errorf("stop what still runs: %w", err)
 	}
-	return errors.Join(
+	err := errors.Join(
 		workload.UnmountUnder(l.Run, l.Data, kubeletDir),
 		dockerd.RemoveLink(publicSocket(l), l.DockerSocket()),
 		removeNetwork(ctx, l, networkOptions(e.config, e.ranges, "", true), e.state.NFTTables, slog.New(slog.DiscardHandler)),
-		e.cgroup.Release(ctx),
-		workload.RemoveCgroups(e.cgroup.Dir()),
 	)
+	if e.cgroup.Name == "" {
+		return err
+	}
+	return errors.Join(err, e.cgroup.Release(ctx), workload.RemoveCgroups(e.cgroup.Dir()))
 }
 
 func (e estate) forgetUsers() error {
@@ -218,7 +227,8 @@ func removeEmpty(dir string) error {
 // removeOutside removes what upstream makes at fixed paths, where nothing of others is in it.
 func removeOutside() error {
 	var errs []error
-	for _, dir := range dockerd.Outside() {
+	// /run/mount is made by the command mount, which the kubelet calls.
+	for _, dir := range append(dockerd.Outside(), "/run/mount") {
 		errs = append(errs, removeEmpty(dir))
 	}
 	return errors.Join(errs...)

@@ -26,6 +26,7 @@ type State struct {
 	ServiceCIDRs []string  `json:"serviceCIDRs"`
 	DockerCIDR   string    `json:"dockerCIDR"`
 	DockerPool   string    `json:"dockerPool"`
+	CgroupRoot   string    `json:"cgroupRoot"` // of the last start: what reset ends when config.yaml cannot be read
 	Created      time.Time `json:"created"`
 	CreatedBy    string    `json:"createdBy"` // Boxyard's version
 	UsedBy       string    `json:"usedBy"`    // Boxyard's version at the last start
@@ -98,7 +99,7 @@ func newState(c creation) (State, error) {
 	s := State{
 		Version: stateFormat, NodeName: name,
 		PodCIDRs: []string{n.PodCIDR}, ServiceCIDRs: []string{n.ServiceCIDR},
-		DockerCIDR: n.DockerCIDR, DockerPool: n.DockerPool,
+		DockerCIDR: n.DockerCIDR, DockerPool: n.DockerPool, CgroupRoot: c.config.CgroupRoot,
 		Created: c.now, CreatedBy: c.boxyard, UsedBy: c.boxyard,
 	}
 	if n.IPv6 == "on" || n.IPv6 == "auto" && c.ipv6 {
@@ -172,8 +173,8 @@ func nth(list []string, i int) string {
 }
 
 // used is s as this Boxyard leaves it; same says that nothing has changed.
-func (s State) used(boxyard string) (used State, same bool) {
+func (s State) used(boxyard, cgroupRoot string) (used State, same bool) {
 	used = s
-	used.Version, used.UsedBy = stateFormat, boxyard
-	return used, s.Version == used.Version && s.UsedBy == used.UsedBy
+	used.Version, used.UsedBy, used.CgroupRoot = stateFormat, boxyard, cgroupRoot
+	return used, s.Version == used.Version && s.UsedBy == used.UsedBy && s.CgroupRoot == used.CgroupRoot
 }
