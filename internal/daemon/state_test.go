@@ -31,7 +31,7 @@ func TestNewStateTakesTheDefaults(t *testing.T) {
 		Version: 1, NodeName: "my-laptop",
 		PodCIDRs:     []string{"10.42.0.0/16", "fd42:b0c5:42::/48"},
 		ServiceCIDRs: []string{"10.43.0.0/16", "fd42:b0c5:43::/112"},
-		DockerCIDR:   "10.44.0.0/16", DockerPool: "10.45.0.0/16",
+		DockerCIDR:   "10.44.0.0/16", DockerPool: "10.45.0.0/16", CgroupRoot: "boxyard",
 		Created: time.Unix(1700000000, 0).UTC(), CreatedBy: "v1.2.3", UsedBy: "v1.2.3",
 	}
 	if d := cmp.Diff(want, got); d != "" {
@@ -111,11 +111,11 @@ func TestLoadState(t *testing.T) {
 
 func TestUsedKeepsDecisions(t *testing.T) {
 	s := State{Version: 1, NodeName: "one", CreatedBy: "v1", UsedBy: "v1"}
-	if _, same := s.used("v1"); !same {
+	if _, same := s.used("v1", s.CgroupRoot); !same {
 		t.Error("nothing has changed")
 	}
-	got, same := s.used("v2")
-	if want := (State{Version: 1, NodeName: "one", CreatedBy: "v1", UsedBy: "v2"}); same || cmp.Diff(want, got) != "" {
+	got, same := s.used("v2", "other")
+	if want := (State{Version: 1, NodeName: "one", CreatedBy: "v1", UsedBy: "v2", CgroupRoot: "other"}); same || cmp.Diff(want, got) != "" {
 		t.Error(cmp.Diff(want, got))
 	}
 }

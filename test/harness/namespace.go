@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -116,6 +117,9 @@ func (in *Instance) mountAll() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
+	if err := dropInherited("/run/", "/var/lib/"); err != nil {
+		return err
+	}
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
 		return fmt.Errorf("find lo: %w", err)
@@ -154,6 +158,26 @@ func (in *Instance) mountAll() error {
 		return err
 	}
 	return in.mountSys()
+}
+
+// dropInherited takes away, in the current mount namespace only, what is mounted below these prefixes: the
+// mounts of a Boxyard beside us. They would hide nothing, but come and go in our snapshots.
+func dropInherited(prefixes ...string) error {
+	data, err := os.ReadFile("/proc/thread-self/mountinfo")
+	if err != nil {
+		return fmt.Errorf("read mounts: %w", err)
+	}
+	lines := strings.Split(string(data), "\n")
+	for _, line := range slices.Backward(lines) { // the deepest come last
+		fields := strings.Fields(line)
+		if len(fields) < 5 || !slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(fields[4], p) }) {
+			continue
+		}
+		if err := unix.Unmount(fields[4], unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("unmount %s: %w", fields[4], err)
+		}
+	}
+	return nil
 }
 
 // overlay makes path writable without a trace on the host.
