@@ -112,6 +112,7 @@ func (d *daemon) serve(ctx context.Context) (closeAPI func(), err error) {
 		defer cancel()
 		_ = server.Shutdown(ctx)
 		endStreams()
+		_ = listener.Close() // Serve may not have begun; this removes the socket
 	}, nil
 }
 
