@@ -1,3 +1,4 @@
+// Command cluster is the cluster process and, called as dns or with the argument dns, the dns process.
 package main
 
 import (

@@ -8,7 +8,6 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	"k8s.io/utils/ptr"
 
 	"github.com/boxyard/boxyard/cluster/internal/config"
 )
@@ -20,7 +19,8 @@ const (
 	ourName      = "boxyard"
 )
 
-var readOnly = []string{"list", "watch"} //nolint:gochecknoglobals // a constant, as Go has no constant slices
+// readOnly is what an informer does.
+func readOnly() []string { return []string{"list", "watch"} }
 
 // clusterRoles are the rights of our two clients that are not part of Kubernetes, and no more.
 func clusterRoles() []*rbacv1.ClusterRole {
@@ -28,16 +28,16 @@ func clusterRoles() []*rbacv1.ClusterRole {
 		{
 			ObjectMeta: named("boxyard:dns"),
 			Rules: []rbacv1.PolicyRule{
-				{APIGroups: []string{""}, Resources: []string{"services", "namespaces"}, Verbs: readOnly},
-				{APIGroups: []string{discoveryv1.GroupName}, Resources: []string{"endpointslices"}, Verbs: readOnly},
+				{APIGroups: []string{""}, Resources: []string{"services", "namespaces"}, Verbs: readOnly()},
+				{APIGroups: []string{discoveryv1.GroupName}, Resources: []string{"endpointslices"}, Verbs: readOnly()},
 			},
 		},
 		{
 			ObjectMeta: named("boxyard:controllers"),
 			Rules: []rbacv1.PolicyRule{
-				{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: readOnly},
-				{APIGroups: []string{"apps"}, Resources: []string{"deployments", "statefulsets", "daemonsets", "replicasets"}, Verbs: readOnly},
-				{APIGroups: []string{"batch"}, Resources: []string{"jobs", "cronjobs"}, Verbs: readOnly},
+				{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: readOnly()},
+				{APIGroups: []string{"apps"}, Resources: []string{"deployments", "statefulsets", "daemonsets", "replicasets"}, Verbs: readOnly()},
+				{APIGroups: []string{"batch"}, Resources: []string{"jobs", "cronjobs"}, Verbs: readOnly()},
 			},
 		},
 	}
@@ -109,18 +109,18 @@ func dnsEndpointSlice(c config.Cluster, address string) *discoveryv1.EndpointSli
 	meta.Namespace = dnsNamespace
 	meta.Labels[discoveryv1.LabelServiceName] = dnsService
 	meta.Labels[discoveryv1.LabelManagedBy] = ourName
-	port := int32(c.DNSPort) //nolint:gosec // checked when it was decoded
+	port := int32(c.DNSPort) // checked when it was decoded
 	return &discoveryv1.EndpointSlice{
 		ObjectMeta:  meta,
 		AddressType: discoveryv1.AddressType(family(address)),
 		Endpoints: []discoveryv1.Endpoint{{
 			Addresses:  []string{address},
-			Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(true), Serving: ptr.To(true), Terminating: ptr.To(false)},
-			NodeName:   ptr.To(c.NodeName),
+			Conditions: discoveryv1.EndpointConditions{Ready: new(true), Serving: new(true), Terminating: new(false)},
+			NodeName:   new(c.NodeName),
 		}},
 		Ports: []discoveryv1.EndpointPort{
-			{Name: ptr.To("dns"), Protocol: ptr.To(corev1.ProtocolUDP), Port: &port},
-			{Name: ptr.To("dns-tcp"), Protocol: ptr.To(corev1.ProtocolTCP), Port: &port},
+			{Name: new("dns"), Protocol: new(corev1.ProtocolUDP), Port: &port},
+			{Name: new("dns-tcp"), Protocol: new(corev1.ProtocolTCP), Port: &port},
 		},
 	}
 }

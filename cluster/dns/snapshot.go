@@ -100,7 +100,7 @@ func takeEndpoints(o objects, svc *object.Service) []endpoint {
 func load(file string) (*saved, error) {
 	data, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil //nolint:nilnil // no snapshot is no error
+		return nil, nil // no snapshot is no error
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the snapshot of the names: %w", err)

@@ -72,15 +72,18 @@ func (s *source) EndpointsList() []*object.Endpoints          { return s.current
 func (s *source) ServiceImportList() []*object.ServiceImport  { return s.current().ServiceImportList() }
 func (s *source) SvcIndex(key string) []*object.Service       { return s.current().SvcIndex(key) }
 func (s *source) SvcIndexReverse(ip string) []*object.Service { return s.current().SvcIndexReverse(ip) }
+
 func (s *source) SvcExtIndexReverse(ip string) []*object.Service {
 	return s.current().SvcExtIndexReverse(ip)
 }
+
 func (s *source) SvcImportIndex(key string) []*object.ServiceImport {
 	return s.current().SvcImportIndex(key)
 }
 func (s *source) PodIndex(ip string) []*object.Pod             { return s.current().PodIndex(ip) }
 func (s *source) EpIndex(key string) []*object.Endpoints       { return s.current().EpIndex(key) }
 func (s *source) EpIndexReverse(ip string) []*object.Endpoints { return s.current().EpIndexReverse(ip) }
+
 func (s *source) McEpIndex(key string) []*object.MultiClusterEndpoints {
 	return s.current().McEpIndex(key)
 }

@@ -16,7 +16,6 @@ import (
 	"k8s.io/kubernetes/pkg/kubelet/apis/config/validation"
 	"k8s.io/kubernetes/pkg/kubelet/kubeletconfig/configfiles"
 	utilfs "k8s.io/kubernetes/pkg/util/filesystem"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
 
 	"github.com/boxyard/boxyard/cluster/internal/config"
@@ -36,21 +35,21 @@ func kubeletConfiguration(c config.Cluster) *kubeletv1beta1.KubeletConfiguration
 		CgroupRoot:               c.CgroupRoot,
 		ClusterDNS:               c.ClusterDNS,
 		ClusterDomain:            "cluster.local",
-		ResolverConfig:           ptr.To(resolvConf(c)),
+		ResolverConfig:           new(resolvConf(c)),
 		// Cgroup v1 is deprecated upstream and refused by default, but half of the machines that we
 		// are asked to run on have it.
-		FailCgroupV1: ptr.To(false),
-		FailSwapOn:   ptr.To(false),
+		FailCgroupV1: new(false),
+		FailSwapOn:   new(false),
 		// Without a taint or a second node there is no one to wait for.
-		RegisterNode:           ptr.To(true),
-		SeccompDefault:         ptr.To(true),
-		SerializeImagePulls:    ptr.To(false),
-		MaxParallelImagePulls:  ptr.To(int32(4)),
-		MakeIPTablesUtilChains: ptr.To(false), // kube-proxy runs in nftables mode
+		RegisterNode:           new(true),
+		SeccompDefault:         new(true),
+		SerializeImagePulls:    new(false),
+		MaxParallelImagePulls:  new(int32(4)),
+		MakeIPTablesUtilChains: new(false), // kube-proxy runs in nftables mode
 		VolumePluginDir:        filepath.Join(c.DataDir, "volume-plugins"),
 		Authentication: kubeletv1beta1.KubeletAuthentication{
-			Anonymous: kubeletv1beta1.KubeletAnonymousAuthentication{Enabled: ptr.To(false)},
-			Webhook:   kubeletv1beta1.KubeletWebhookAuthentication{Enabled: ptr.To(true)},
+			Anonymous: kubeletv1beta1.KubeletAnonymousAuthentication{Enabled: new(false)},
+			Webhook:   kubeletv1beta1.KubeletWebhookAuthentication{Enabled: new(true)},
 			X509:      kubeletv1beta1.KubeletX509Authentication{ClientCAFile: c.PKI("ca.crt")},
 		},
 		Authorization: kubeletv1beta1.KubeletAuthorization{Mode: kubeletv1beta1.KubeletAuthorizationModeWebhook},

@@ -10,7 +10,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kubeproxyv1alpha1 "k8s.io/kube-proxy/config/v1alpha1"
 	"k8s.io/kubernetes/cmd/kube-proxy/app"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
 
 	"github.com/boxyard/boxyard/cluster/internal/config"
@@ -32,8 +31,8 @@ func proxyConfiguration(c config.Cluster) *kubeproxyv1alpha1.KubeProxyConfigurat
 		DetectLocal:        kubeproxyv1alpha1.DetectLocalConfiguration{BridgeInterface: c.Bridge},
 		// The limits of connection tracking belong to the host, and a network namespace may not change them.
 		Conntrack: kubeproxyv1alpha1.KubeProxyConntrackConfiguration{
-			MaxPerCore:            ptr.To(int32(0)),
-			Min:                   ptr.To(int32(0)),
+			MaxPerCore:            new(int32(0)),
+			Min:                   new(int32(0)),
 			TCPEstablishedTimeout: &metav1.Duration{},
 			TCPCloseWaitTimeout:   &metav1.Duration{},
 		},
