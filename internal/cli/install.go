@@ -89,7 +89,11 @@ func (a *App) uninstall(cmd *cobra.Command) error {
 		return systemd.NotBooted()
 	}
 	ctx := cmd.Context()
-	if err := a.stop(ctx, false); err != nil && fault.Code(err) != "not-running" {
+	err := a.stop(ctx, false)
+	if fault.Code(err) == "not-running" {
+		err = a.downLeftovers(ctx, "") // systemctl stop leaves containers running
+	}
+	if err != nil {
 		return err
 	}
 	if err := systemd.Disable(ctx); err != nil {
