@@ -83,6 +83,7 @@ func (m *machine) dockerd() (*dockerd.Component, error) {
 		CIDR:       m.ranges.docker,
 		Pool:       m.ranges.pool,
 		CgroupRoot: m.config.CgroupRoot, CgroupDriver: m.facts.CgroupDriver,
+		NFT: m.facts.NFT,
 		GID: a.GID, PublicLink: publicSocket(m.layout), Socket: m.config.Docker.Socket,
 		Access: func(socket string) error {
 			// Who has access may have changed since the daemon started.

@@ -34,6 +34,7 @@ func sysctlPatterns() []string {
 		"net/bridge/bridge-nf-call-ip6tables",
 		"net/ipv4/neigh/default/gc_thresh*",
 		// kubelet: setupKernelTunables in pkg/kubelet/cm. moby: root_maxkeys.
+		"fs/pipe-max-size",
 		"vm/overcommit_memory",
 		"vm/panic_on_oom",
 		"kernel/panic",

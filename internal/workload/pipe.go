@@ -20,7 +20,8 @@ const pipeBytes = 4 << 20
 // to containerd, a buffer that holds until that reader is back. With the kernel's 64 KiB a
 // container that logs blocks in write(2) soon after its reader has died, and stops serving.
 //
-// Without CAP_SYS_RESOURCE the buffer is limited by the sysctl fs.pipe-max-size (1 MiB by default).
+// Without CAP_SYS_RESOURCE the buffer is limited by the sysctl fs.pipe-max-size, 1 MiB by default; it is
+// raised then.
 func WidenPipes(dir string) error {
 	limit := pipeBytes
 	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -29,7 +30,7 @@ func WidenPipes(dir string) error {
 		}
 		err = widen(path, limit)
 		if errors.Is(err, unix.EPERM) {
-			limit, err = pipeMax()
+			limit, err = raisePipeMax(limit)
 			if err != nil {
 				return err
 			}
@@ -57,8 +58,13 @@ func widen(path string, size int) error {
 	return err
 }
 
-func pipeMax() (int, error) {
-	data, err := os.ReadFile("/proc/sys/fs/pipe-max-size")
+// raisePipeMax gives the largest size that there is afterwards, at most want.
+func raisePipeMax(want int) (int, error) {
+	const sysctl = "/proc/sys/fs/pipe-max-size"
+	if os.WriteFile(sysctl, []byte(strconv.Itoa(want)), 0o644) == nil {
+		return want, nil
+	}
+	data, err := os.ReadFile(sysctl)
 	if err != nil {
 		return 0, fmt.Errorf("read the largest size of a pipe: %w", err)
 	}

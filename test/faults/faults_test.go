@@ -22,7 +22,7 @@ import (
 const (
 	away     = 10 * time.Second // how long a killed part is kept from coming back
 	comeback = 15 * time.Second // how long everything then has to be Ready
-	rate     = 100              // requests per second to each address
+	rate     = 100              // requests per second to the container, and to the Deployment, at least
 )
 
 // yard is the platform under fault, with what requests go to.
@@ -147,8 +147,9 @@ func (y yard) startLoad() (stop func() []load.Result) {
 	for name, url := range y.addresses {
 		for _, mode := range []load.Mode{load.KeepAlive, load.New} {
 			plan := load.Plan{
-				Name: name + " " + string(mode), URL: url, Mode: mode, Rate: rate / 2, Duration: 2 * time.Minute,
-				LookupEach: true, DNS: "10.42.0.1:10053", Dial: y.Dial, Expect: `"version"`,
+				Name: name + " " + string(mode), URL: url, Mode: mode, Rate: rate / 4, Duration: 2 * time.Minute,
+				// A lookup whose packet was in the queue of the killed process is sent again by every resolver.
+				LookupEach: true, Timeout: 15 * time.Second, DNS: "10.42.0.1:10053", Dial: y.Dial, Expect: `"version"`,
 			}
 			running.Go(func() {
 				got, err := load.Run(ctx, plan)
@@ -204,9 +205,10 @@ func (y yard) state() string {
 	y.t.Helper()
 	pods := y.must(y.Kubectl(y.t.Context(), "get", "pods", "-o", "jsonpath={range .items[*]}{.metadata.name} {.status.containerStatuses[0].restartCount}{\"\\n\"}{end}"))
 	services := y.must(y.Kubectl(y.t.Context(), "get", "services,deployments", "-A", "-o", "name"))
-	images := y.must(y.Docker(y.t.Context(), "images", "--quiet", "--no-trunc"))
+	images := strings.Fields(y.must(y.Docker(y.t.Context(), "images", "--quiet", "--no-trunc")))
+	slices.Sort(images)
 	web := y.must(y.Docker(y.t.Context(), "inspect", "--format", "{{.Id}} {{.State.Pid}}", "web"))
-	return strings.Join([]string{pods, services, images, web}, "\n")
+	return strings.Join([]string{pods, services, strings.Join(slices.Compact(images), " "), web}, "\n")
 }
 
 func (y yard) must(out string, err error) string {

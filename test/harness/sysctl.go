@@ -13,7 +13,7 @@ func hostSysctls() (map[string]string, error) {
 	values := make(map[string]string)
 	for _, pattern := range []string{
 		"vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops",
-		"kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes", "fs/inotify/*",
+		"kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes", "fs/inotify/*", "fs/pipe-max-size",
 		"net/bridge/*", "net/netfilter/nf_conntrack_max",
 	} {
 		files, err := filepath.Glob("/proc/sys/" + pattern)
