@@ -127,7 +127,7 @@ func (f *Facts) askNFT(ctx context.Context) {
 
 // nftVersion takes "1.0.6" out of "nftables v1.0.6 (Lester Gooch #5)".
 func nftVersion(output string) string {
-	for _, word := range strings.FieldsSeq(output) {
+	for word := range strings.FieldsSeq(output) {
 		if version, ok := strings.CutPrefix(word, "v"); ok && version != "" && version[0] >= '0' && version[0] <= '9' {
 			return version
 		}

@@ -110,7 +110,7 @@ func cgroupPIDs(dir string) []int {
 		if err != nil {
 			return nil
 		}
-		for _, f := range bytes.FieldsSeq(data) {
+		for f := range bytes.FieldsSeq(data) {
 			if pid, err := strconv.Atoi(string(f)); err == nil && pid > 0 {
 				pids = append(pids, pid)
 			}

@@ -58,7 +58,7 @@ func holdRules(listed, family string) string {
 	_, body, _ := strings.Cut(listed, "{\n")
 	body = strings.TrimSuffix(strings.TrimSpace(body), "}")
 	var out []string
-	for _, block := range strings.Split(body, "\n\n") {
+	for block := range strings.SplitSeq(body, "\n\n") {
 		if strings.Contains(block, "type filter hook ") {
 			continue
 		}
