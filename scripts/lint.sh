@@ -20,7 +20,7 @@ step() { # step MODULE COMMAND...: run it there, go on when it fails
 for module in . engine cluster clients runtime; do
 	step "$module" go mod tidy -diff
 	step "$module" go mod verify
-	light=(--disable staticcheck,contextcheck,nilnesserr,unparam)
+	light=(--disable staticcheck,nilnesserr,unparam)
 	if [ "$module" = . ] || [ "${LINT:-}" = full ]; then
 		light=()
 	fi

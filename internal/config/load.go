@@ -235,26 +235,16 @@ func inFile(path string, err error) error {
 // fieldsOf maps the keys of a struct, from its json tags, to their types.
 func fieldsOf(t reflect.Type) map[string]reflect.Type {
 	fields := make(map[string]reflect.Type, t.NumField())
-	for f := range structFields(t) {
+	for f := range t.Fields() {
 		fields[f.Tag.Get("json")] = f.Type
 	}
 	return fields
 }
 
-func structFields(t reflect.Type) func(yield func(reflect.StructField) bool) {
-	return func(yield func(reflect.StructField) bool) {
-		for i := range t.NumField() {
-			if !yield(t.Field(i)) {
-				return
-			}
-		}
-	}
-}
-
 // allKeys lists the dotted names of every key, in the order of the schema.
 func allKeys(t reflect.Type, prefix string) []string {
 	var keys []string
-	for f := range structFields(t) {
+	for f := range t.Fields() {
 		name := prefix + f.Tag.Get("json")
 		if f.Type.Kind() == reflect.Struct {
 			keys = append(keys, allKeys(f.Type, name+".")...)

@@ -48,8 +48,7 @@ func ExitCode(err error) int {
 	if err == nil {
 		return ExitOK
 	}
-	var f *Error
-	if errors.As(err, &f) && f.Exit != 0 {
+	if f, ok := errors.AsType[*Error](err); ok && f.Exit != 0 {
 		return f.Exit
 	}
 	return ExitError
@@ -57,8 +56,7 @@ func ExitCode(err error) int {
 
 // Code returns the code of the first Error in the chain, or "" where there is none.
 func Code(err error) string {
-	var f *Error
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*Error](err); ok {
 		return f.Code
 	}
 	return ""

@@ -48,7 +48,7 @@ func resolve(path string) (string, error) {
 // that a kubectl config command at the same moment loses nothing.
 func lock(path string) (unlock func(), err error) {
 	name := path + ".lock"
-	for deadline := time.Now().Add(2 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Second); ; time.Sleep(20 * time.Millisecond) { //nolint:forbidigo // a poll with a deadline
 		f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL, 0)
 		if err == nil {
 			_ = f.Close()

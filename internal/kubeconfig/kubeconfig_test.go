@@ -190,7 +190,7 @@ func TestRootWritesWithTheUsersRightsOnly(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root")
 	}
-	base, err := os.MkdirTemp("/tmp", "kubeconfig-test-") // t.TempDir is below directories that others may not enter
+	base, err := os.MkdirTemp("/tmp", "kubeconfig-test-") //nolint:usetesting // t.TempDir is below directories that others may not enter
 	must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(base) })
 	must(t, os.Chmod(base, 0o755))

@@ -37,8 +37,10 @@ func (l Layout) LogFile(part string) string {
 }
 
 // Sockets that others connect to.
-func (l Layout) ContainerdSocket() string { return filepath.Join(l.Run, "containerd", "containerd.sock") }
-func (l Layout) DockerSocket() string     { return filepath.Join(l.Run, "docker.sock") }
+func (l Layout) ContainerdSocket() string {
+	return filepath.Join(l.Run, "containerd", "containerd.sock")
+}
+func (l Layout) DockerSocket() string { return filepath.Join(l.Run, "docker.sock") }
 
 // RunOf and DataOf are a part's own directories.
 func (l Layout) RunOf(part string) string  { return filepath.Join(l.Run, part) }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -152,7 +153,7 @@ func fork(s Spec, log *os.File) (*exec.Cmd, *pidfd, error) {
 	cmd := &exec.Cmd{
 		Path: s.Path,
 		Args: s.argv(),
-		Env:  append(s.Env[:len(s.Env):len(s.Env)], markers(s)...),
+		Env:  append(slices.Clip(s.Env), markers(s)...),
 		Dir:  s.Dir,
 		// Files, not pipes: a pipe would break when we end, and the child with it.
 		Stdout: log,

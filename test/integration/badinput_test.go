@@ -31,11 +31,15 @@ func TestRefused(t *testing.T) {
 		{name: "ill-typed key", opts: harness.Options{Config: "apiPort: many\n"}, code: 2, words: []string{"config.yaml", "apiPort"}},
 		{name: "value out of range", opts: harness.Options{Config: "apiPort: 99999\n"}, code: 2, words: []string{"apiPort", "99999"}},
 		{name: "corrupt config", opts: harness.Options{Config: "network: [[[\n"}, code: 2, words: []string{"/etc/boxyard/config.yaml"}},
-		{name: "range set by the user overlaps a route", opts: harness.Options{Config: "network:\n  podCIDR: 10.77.0.0/16\n"},
+		{
+			name: "range set by the user overlaps a route", opts: harness.Options{Config: "network:\n  podCIDR: 10.77.0.0/16\n"},
 			script: "ip link add office type bridge; ip link set office up; ip addr add 10.77.3.1/24 dev office",
-			code:   1, words: []string{"10.77.0.0/16", "10.77.3.0/24", "office"}},
-		{name: "data of a newer version", script: `mkdir -p /var/lib/boxyard; echo '{"version": 9999, "nodeName": "x"}' > /var/lib/boxyard/state.json`,
-			code: 1, words: []string{"newer"}},
+			code:   1, words: []string{"10.77.0.0/16", "10.77.3.0/24", "office"},
+		},
+		{
+			name: "data of a newer version", script: `mkdir -p /var/lib/boxyard; echo '{"version": 9999, "nodeName": "x"}' > /var/lib/boxyard/state.json`,
+			code: 1, words: []string{"newer"},
+		},
 		{name: "little disk", opts: harness.Options{DataMB: 64}, code: 1, words: []string{"/var/lib/boxyard", "MiB"}},
 		{name: "no nft", opts: harness.Options{Setup: hideNFT}, code: 1, words: []string{"nft", "nftables"}, blind: true},
 	} {

@@ -5,6 +5,7 @@ package network
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -283,11 +284,10 @@ func TestPortsOfADeletedBridgeComeBack(t *testing.T) {
 	host.eventuallyHas(t, "master boxyard0", "ip", "link", "show", "veth0")
 	host.eventuallyHas(t, "1", "cat", "/sys/class/net/veth0/brport/hairpin_mode")
 	host.eventuallyHas(t, "10.43.0.0/16 dev lo", "ip", "route")
-	server := pod.listen(t, "10.42.0.9:80")
+	pod.listen(t, "10.42.0.9:80")
 	if from := host.dial(t, "10.42.0.9:80"); !strings.HasPrefix(from, "10.42.0.1:") {
 		t.Errorf("the pod saw %s", from)
 	}
-	_ = server
 }
 
 func TestPodsPassAFirewallAndAreMasqueraded(t *testing.T) {
@@ -383,7 +383,7 @@ func (s space) join(t *testing.T, peer space, name, address, peerAddress string)
 }
 
 // listen answers each connection with the address that it came from.
-func (s space) listen(t *testing.T, address string) net.Listener {
+func (s space) listen(t *testing.T, address string) {
 	t.Helper()
 	var listener net.Listener
 	s.do(t, func() error {
@@ -402,7 +402,6 @@ func (s space) listen(t *testing.T, address string) net.Listener {
 			_ = conn.Close()
 		}
 	}()
-	return listener
 }
 
 func (s space) dial(t *testing.T, address string) string {
@@ -423,7 +422,7 @@ func dial(address string) (string, error) {
 	}
 	defer func() { _ = conn.Close() }()
 	line, err := bufio.NewReader(conn).ReadString('\n')
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return "", err
 	}
 	return strings.TrimSpace(line), nil

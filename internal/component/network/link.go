@@ -27,8 +27,7 @@ type port struct {
 func ensureBridge(proc string, b bridge) (netlink.Link, []string, error) {
 	var made []string
 	link, err := netlink.LinkByName(b.name)
-	var notFound netlink.LinkNotFoundError
-	if errors.As(err, &notFound) {
+	if _, ok := errors.AsType[netlink.LinkNotFoundError](err); ok {
 		made = append(made, "bridge "+b.name)
 		link, err = addBridge(b)
 	}
