@@ -202,7 +202,7 @@ func checkDisk(l paths.Layout) []*fault.Error {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return []*fault.Error{{
 			Code: "data-dir", Summary: fmt.Sprintf("the data directory %s cannot be used", l.Data), Cause: err,
-			Hint: "boxyard up --data-dir DIR, with a directory on a local disk",
+			Hint: "make it writable, or mount a local disk there",
 		}}
 	}
 	need := uint64(diskForCreation)
@@ -220,7 +220,7 @@ func diskFault(dir string, free, need uint64) *fault.Error {
 	return &fault.Error{
 		Code:    "disk-low",
 		Summary: fmt.Sprintf("%s free in %s, where Boxyard needs %s", bytes(free), dir, bytes(need)),
-		Hint:    "free some space there, or use another disk: boxyard up --data-dir DIR",
+		Hint:    fmt.Sprintf("free some space there, or mount a larger disk at %s", dir),
 	}
 }
 
@@ -237,7 +237,7 @@ func fileSystemFault(dir string, kind int64) []*fault.Error {
 	return []*fault.Error{{
 		Code:    "data-filesystem",
 		Summary: fmt.Sprintf("%s is on a file system (%s) that cannot hold unpacked images", dir, name),
-		Hint:    "boxyard up --data-dir DIR, with a directory on a local disk (ext4, xfs, btrfs)",
+		Hint:    fmt.Sprintf("mount a local disk (ext4, xfs, btrfs) at %s", dir),
 	}}
 }
 

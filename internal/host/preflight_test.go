@@ -200,7 +200,7 @@ func TestNotRootExits4(t *testing.T) {
 
 func TestDisk(t *testing.T) {
 	f := diskFault("/var/lib/boxyard", 300*mib, diskForCreation)
-	if f.Code != "disk-low" || f.Summary != "300 MiB free in /var/lib/boxyard, where Boxyard needs 2 GiB" || !strings.Contains(f.Hint, "--data-dir") {
+	if f.Code != "disk-low" || f.Summary != "300 MiB free in /var/lib/boxyard, where Boxyard needs 2 GiB" || !strings.Contains(f.Hint, "mount a larger disk at /var/lib/boxyard") {
 		t.Errorf("got %+v", *f)
 	}
 	if got := bytes(gib * 5 / 4); got != "1.2 GiB" {
