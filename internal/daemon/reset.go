@@ -8,12 +8,14 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/boxyard/boxyard/internal/cgroup"
+	"github.com/boxyard/boxyard/internal/component/containerd"
 	"github.com/boxyard/boxyard/internal/component/dockerd"
 	"github.com/boxyard/boxyard/internal/config"
 	"github.com/boxyard/boxyard/internal/host"
@@ -227,8 +229,16 @@ func removeEmpty(dir string) error {
 // removeOutside removes what upstream makes at fixed paths, where nothing of others is in it.
 func removeOutside() error {
 	var errs []error
+	patterns, dirs := containerd.Outside()
+	for _, pattern := range patterns {
+		files, err := filepath.Glob(pattern)
+		errs = append(errs, err)
+		for _, file := range files {
+			errs = append(errs, os.Remove(file))
+		}
+	}
 	// /run/mount is made by the command mount, which the kubelet calls.
-	for _, dir := range append(dockerd.Outside(), "/run/mount") {
+	for _, dir := range slices.Concat(dirs, dockerd.Outside(), []string{"/run/mount"}) {
 		errs = append(errs, removeEmpty(dir))
 	}
 	return errors.Join(errs...)

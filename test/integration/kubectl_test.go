@@ -46,7 +46,7 @@ func kubectlTools(b box) {
 	})
 	copyInAndOut(b)
 	portForward(b)
-	if out := b.kubectl("debug", "tool", "--image=boxyard/base", "--attach=true", "--quiet", "--target=tool", "--", "sh", "-c", "ps | grep -q '[h]ttpd' && echo seen"); !strings.Contains(out, "seen") {
+	if out := b.kubectl("debug", "tool", "--image=boxyard/base", "--attach=true", "--quiet", "--target=tool", "--", "sh", "-c", "sleep 1; ps; sleep 1"); !strings.Contains(out, "httpd -p 8080") {
 		b.t.Errorf("kubectl debug does not see the processes of its target: %q", out)
 	}
 }
