@@ -171,8 +171,8 @@ func (d *demo) idle(in *harness.Instance) {
 	if d.err != nil {
 		return
 	}
-	d.note("measuring what it uses when idle; this takes 40 s")
-	d.pause(20 * time.Second) // the work that follows a start
+	d.note("measuring what it uses when idle; this takes 80 s")
+	d.pause(60 * time.Second) // the work that follows a start
 	usage, err := in.Usage(d.ctx, 20*time.Second)
 	if err != nil {
 		d.fail("%w", err)
