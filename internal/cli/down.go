@@ -130,6 +130,7 @@ func (a *App) stop(ctx context.Context, keep bool) error {
 	if err != nil {
 		return err
 	}
+	daemon.AwaitEnd(ctx, a.Layout, 5*time.Second)
 	if keep {
 		fmt.Fprintln(a.Out, "Boxyard has stopped; containers and pods go on running.")
 		return nil

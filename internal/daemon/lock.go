@@ -74,19 +74,36 @@ func Running(l paths.Layout) bool {
 }
 
 // AwaitEnd waits until no daemon runs, at most so long: one that has closed its control API is still
-// about to end.
+// about to end, and has not ended yet when it gives up its lock.
 func AwaitEnd(ctx context.Context, l paths.Layout, limit time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	tick := time.NewTicker(10 * time.Millisecond)
+	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for Running(l) {
+	pid := ""
+	for {
+		if data, err := os.ReadFile(l.LockFile()); err == nil {
+			pid = strings.TrimSpace(string(data))
+		}
+		if !Running(l) && !executes(pid) {
+			return
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
 	}
+}
+
+// executes says whether the process is there and is a daemon: one that waits to be reaped has no
+// command line, and another may have its number by now.
+func executes(pid string) bool {
+	if pid == "" {
+		return false
+	}
+	cmdline, err := os.ReadFile("/proc/" + pid + "/cmdline")
+	return err == nil && strings.Contains(string(cmdline), "\x00daemon\x00")
 }
 
 // LockStart lets one `boxyard up` at a time look for the daemon and start it. The second waits and
