@@ -37,6 +37,9 @@ type Facts struct {
 	Listeners []Listener // sockets that wait for connections or datagrams
 	Engines   []Process  // Docker engines, kubelets and the like, in this network namespace
 	NFTTables []string   // "ip docker-bridges"
+	// NoProtocols says that /etc/protocols does not name tcp. nft then prints protocols as numbers, and a
+	// kube-proxy that reads its own rules back after a restart takes them for stale ones and deletes them.
+	NoProtocols bool
 	// LegacyTables are those of the old iptables, whose rules nft does not see.
 	LegacyTables []string
 
@@ -100,6 +103,7 @@ func (f *Facts) readProc() {
 	f.Overlayfs = hasFilesystem(f.proc, "overlay")
 	f.IPv6 = readFile(f.proc, "sys/net/ipv6/conf/all/disable_ipv6") == "0"
 	f.BridgeNetfilter = exists(filepath.Join(f.proc, "sys/net/bridge/bridge-nf-call-iptables"))
+	f.NoProtocols = !namesTCP("/etc/protocols")
 	f.LegacyTables = strings.Fields(readFile(f.proc, "net/ip_tables_names"))
 	f.CapResource = hasCapability(field(f.proc, "self/status", "CapEff:"), unix.CAP_SYS_RESOURCE)
 	kilobytes, err := strconv.ParseInt(strings.TrimSuffix(field(f.proc, "meminfo", "MemTotal:"), " kB"), 10, 64)
@@ -248,4 +252,17 @@ func readFile(root, name string) string {
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
+}
+
+func namesTCP(file string) bool {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(data)) {
+		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "tcp" {
+			return true
+		}
+	}
+	return false
 }

@@ -43,6 +43,7 @@ func Preflight(_ context.Context, f Facts, c config.Config, l paths.Layout, own 
 	found = append(found, checkKernel(f, c)...)
 	found = append(found, checkNFT(f, own)...)
 	found = append(found, checkIPv6(f, c)...)
+	found = append(found, checkProtocols(f, c)...)
 	found = append(found, checkPorts(f, c, own)...)
 	found = append(found, checkRanges(f, c)...)
 	return append(found, checkDisk(l)...)
@@ -73,6 +74,16 @@ func checkKernel(f Facts, c config.Config) []*fault.Error {
 }
 
 func withCluster(c config.Config) bool { return !slices.Contains(c.Without, "cluster") }
+
+func checkProtocols(f Facts, c config.Config) []*fault.Error {
+	if !f.NoProtocols || !withCluster(c) {
+		return nil
+	}
+	return []*fault.Error{{
+		Code: "no-protocols", Summary: "/etc/protocols does not name tcp, and Services would be lost when the cluster restarts",
+		Hint: "apt-get install netbase",
+	}}
+}
 
 func checkNFT(f Facts, own []int) []*fault.Error {
 	if f.NFT == "" {

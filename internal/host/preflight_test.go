@@ -79,6 +79,10 @@ func TestPreflight(t *testing.T) {
 			change: func(f *Facts, _ *config.Config) { f.NFT = "" },
 			want:   []want{{"no-nft", "nft is not installed", "apt-get install nftables"}},
 		},
+		"no names of protocols": {
+			change: func(f *Facts, _ *config.Config) { f.NoProtocols = true },
+			want:   []want{{"no-protocols", "/etc/protocols", "apt-get install netbase"}},
+		},
 		"an old nft": {
 			change: func(f *Facts, _ *config.Config) { f.NFTVersion = "0.9.8" },
 			want:   []want{{"nft-old", "0.9.8", "upgrade"}},

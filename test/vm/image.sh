@@ -22,7 +22,7 @@ fi
 root=$dir/root
 rm -rf "$root" "$dir/disk.raw"
 packages=systemd-sysv,dbus,libpam-systemd,udev,kmod,initramfs-tools,linux-image-cloud-amd64
-packages=$packages,openssh-server,sudo,iproute2,nftables,procps,curl,ca-certificates,e2fsprogs
+packages=$packages,openssh-server,sudo,iproute2,nftables,netbase,procps,curl,ca-certificates,e2fsprogs
 debootstrap --variant=minbase --include="$packages" bookworm "$root" "$mirror"
 
 [ -e "$dir/key" ] || ssh-keygen -q -t ed25519 -N '' -C boxyard-vm -f "$dir/key"
