@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/boxyard/boxyard/internal/fault"
+	"github.com/boxyard/boxyard/internal/spelling"
 )
 
 // Find asks the cluster of kubeconfig. A Service that is not there is a fault that lists near names.
@@ -150,7 +151,7 @@ func near(name string, names []string, n int) []string {
 		if strings.Contains(s, name) || strings.Contains(name, s) {
 			return 0
 		}
-		return distance(name, s)
+		return spelling.Distance(name, s)
 	}
 	sorted := slices.SortedFunc(slices.Values(names), func(a, b string) int {
 		if d := rank(a) - rank(b); d != 0 {
@@ -159,25 +160,4 @@ func near(name string, names []string, n int) []string {
 		return strings.Compare(a, b)
 	})
 	return sorted[:min(n, len(sorted))]
-}
-
-// distance is Levenshtein's; names are ASCII.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
