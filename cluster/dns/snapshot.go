@@ -1,7 +1,6 @@
 package dns
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -15,6 +14,8 @@ import (
 	"github.com/coredns/coredns/plugin/kubernetes"
 	"github.com/coredns/coredns/plugin/kubernetes/object"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/boxyard/boxyard/cluster/internal/atomicfile"
 )
 
 // snapshot is the content of the snapshot file: what is needed to answer for Services, and no more.
@@ -118,24 +119,10 @@ func save(file string, s snapshot) error {
 	if err != nil {
 		return err
 	}
-	if have, err := os.ReadFile(file); err == nil && bytes.Equal(have, data) {
-		return nil
-	}
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return err
 	}
-	temp, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = temp.Write(data)
-	if err = errors.Join(err, temp.Close()); err == nil {
-		err = os.Rename(temp.Name(), file)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(temp.Name()))
-	}
-	return nil
+	return atomicfile.Replace(file, data)
 }
 
 // saved is a snapshot as the plugin kubernetes looks it up. It never changes.
