@@ -97,8 +97,7 @@ func (d *daemon) prepare(ctx context.Context) (*machine, error) {
 	return m, d.make(ctx, m, source)
 }
 
-// preflight returns the facts that it has judged. A port whose owner cannot be found belongs, for a
-// moment, to a process that was killed and is not yet cleared away: that is waited for.
+// preflight returns the facts that it has judged. What will pass by itself is waited for.
 func preflight(ctx context.Context, facts host.Facts, c config.Config, l paths.Layout, own []int) (host.Facts, error) {
 	const patience, pause = 3 * time.Second, 50 * time.Millisecond
 	for began := time.Now(); ; {
@@ -106,10 +105,7 @@ func preflight(ctx context.Context, facts host.Facts, c config.Config, l paths.L
 		if len(faults) == 0 {
 			return facts, nil
 		}
-		vague := func(f *fault.Error) bool {
-			return f.Code == "port-in-use" && strings.HasSuffix(f.Summary, "another process")
-		}
-		if !slices.ContainsFunc(faults, vague) || time.Since(began) > patience {
+		if !slices.ContainsFunc(faults, host.Passing) || time.Since(began) > patience {
 			return facts, joinFaults(faults)
 		}
 		select {

@@ -164,8 +164,16 @@ func addressesOf(n config.Network) []netip.Addr {
 	return addresses
 }
 
+const unknownOwner = "another process"
+
+// Passing says that a fault may be gone in a moment: a port whose owner cannot be found belongs to a
+// process that was killed and is not yet cleared away.
+func Passing(f *fault.Error) bool {
+	return f.Code == "port-in-use" && strings.HasSuffix(f.Summary, unknownOwner)
+}
+
 func portFault(f Facts, c config.Config, l Listener) *fault.Error {
-	port, by := int(l.Address.Port()), "another process"
+	port, by := int(l.Address.Port()), unknownOwner
 	if l.Owner.PID != 0 {
 		by = fmt.Sprintf("%s (pid %d)", l.Owner.Name, l.Owner.PID)
 	}
