@@ -89,7 +89,7 @@ build/pause: $(call sources,runtime/pause) $(build_program)
 build/boxyard: $(call sources,cmd internal) go.mod go.sum build/version $(build_program)
 	scripts/build.sh boxyard $@
 
-build/tools/%: $(call sources,tools internal/payload/archive) go.mod go.sum
+build/tools/%: $(call sources,tools internal/payload/archive internal/ociarchive internal/busybox) go.mod go.sum
 	go build -o $@ ./tools/$*
 
 build/payload/docker-init: /usr/bin/tini-static
@@ -127,6 +127,28 @@ build/frames/cluster build/frames/engine build/frames/clients:
 bin/boxyard: build/boxyard build/frames/cluster build/frames/engine build/frames/clients $(payload) build/links.stamp build/tools/pack
 	build/tools/pack write -level $(LEVEL) -program build/boxyard -o $@
 
+# Upstream's end-to-end specs, and the images that they use.
+e2e_programs := $(addprefix build/e2e/bin/,e2e.test ginkgo agnhost coredns etcd nonewprivs regression-issue-74839 sample-apiserver)
+
+$(e2e_programs): build/e2e/bin/%: e2e/go.mod e2e/go.sum $(call sources,e2e/coredns) scripts/build-e2e.sh build/upstream.env
+	nice -n 5 scripts/build-e2e.sh $* $@
+
+build/e2e/bin/pause: build/pause
+	@mkdir -p $(@D)
+	install -m 0755 $< $@
+
+# What upstream's Dockerfile of agnhost installs.
+build/e2e/tools.tar: scripts/debian-root.sh
+	scripts/debian-root.sh $@ bash bind9-dnsutils curl iperf iproute2 libc-bin netcat-openbsd socat util-linux
+
+build/e2e/nginx.tar: scripts/debian-root.sh
+	scripts/debian-root.sh $@ nginx-light
+
+build/e2e/images.tar: build/tools/e2eimages $(e2e_programs) build/e2e/bin/pause build/e2e/tools.tar build/e2e/nginx.tar test/conformance/registries.yaml build/upstream.env
+	KUBE_TEST_REPO_LIST=test/conformance/registries.yaml build/e2e/bin/e2e.test --list-images > build/e2e/images.txt
+	. build/upstream.env; build/tools/e2eimages -images build/e2e/images.txt -programs build/e2e/bin -roots build/e2e -created $$images_time \
+		-source "$$(cd e2e && go list -m -f '{{.Dir}}' k8s.io/kubernetes)" -o $@
+
 .PHONY: reproducible
 reproducible: build ## Build again in another directory with an empty build cache, compare the hashes.
 	scripts/reproducible.sh
@@ -134,7 +156,7 @@ reproducible: build ## Build again in another directory with an empty build cach
 # ---- test ----
 
 # Packages whose dependencies are small enough to compile a second time for the race detector.
-race_packages := ./cmd/... ./internal/... ./tools/... ./examples/... ./test/architecture/... ./test/load/... ./test/demo/...
+race_packages := ./cmd/... ./internal/... ./tools/... ./examples/... ./test/architecture/... ./test/conformance/... ./test/load/... ./test/demo/...
 
 .PHONY: test test-unit test-integration test-faults test-vm demo
 test: test-unit test-integration ## Run the unit and the integration tests.
@@ -154,6 +176,16 @@ test-faults: build examples ## Kill each part under load and see it come back (r
 test-vm: deps-vm build examples ## Try it on a Debian 12 with systemd in qemu (root, slow).
 	$(GOTEST) -tags vm -count=1 -timeout 240m -v ./test/vm/...
 
+SUITE ?= conformance
+RUN ?= 1
+.PHONY: conformance e2e
+e2e: deps ## Build upstream's end-to-end specs and the images that they use.
+	@$(MAKE) --no-print-directory -j $(JOBS) build/e2e/images.tar
+
+# FOCUS is a regular expression with any characters: it goes by the environment.
+conformance: build e2e ## Run upstream's specs; SUITE=conformance|sample|networkpolicy|storage, RUN=1, FOCUS='...' (root, hours).
+	go run ./test/conformance -suite '$(SUITE)' -run '$(RUN)' -focus "$${FOCUS:-}" $(FLAGS)
+
 demo: build examples ## Build, run, deploy, reach, update: the whole way on examples/hello (root).
 	go run ./test/demo
 
@@ -165,7 +197,7 @@ lint: deps ## Check formatting, go.mod files and code in every module.
 
 .PHONY: clean install-less
 clean: ## Remove what was built; the caches of Go stay.
-	rm -rf bin build/payload build/frames build/zstd build/tools build/boxyard build/pause build/*.stamp build/version build/upstream.env
+	rm -rf bin build/e2e build/payload build/frames build/zstd build/tools build/boxyard build/pause build/*.stamp build/version build/upstream.env
 
 install-less: payload-dir ## Put a bare boxyard without payload into bin, for work on it.
 	install -D -m 0755 build/boxyard bin/boxyard-bare

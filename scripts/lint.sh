@@ -1,7 +1,7 @@
 #!/bin/bash
 # lint.sh - look at formatting, go.mod and code of each module.
 # LINT=full runs every linter everywhere. Otherwise those that look into all
-# dependencies leave out engine, cluster and clients: Kubernetes and moby cost them minutes.
+# dependencies leave out the other modules: Kubernetes and moby cost them minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export GOWORK=off GOFLAGS="-trimpath -buildvcs=false" CGO_ENABLED=0
@@ -17,7 +17,7 @@ step() { # step MODULE COMMAND...: run it there, go on when it fails
 	(cd "$module" && "$@") || failed=1
 }
 
-for module in . engine cluster clients runtime; do
+for module in . engine cluster clients runtime e2e; do
 	step "$module" go mod tidy -diff
 	step "$module" go mod verify
 	light=(--disable staticcheck,nilnesserr,unparam)

@@ -130,7 +130,7 @@ func TestLeavesImportNothingOfBoxyard(t *testing.T) {
 }
 
 func TestPackageComments(t *testing.T) {
-	for _, dir := range []string{".", "engine", "cluster", "clients"} {
+	for _, dir := range []string{".", "engine", "cluster", "clients", "e2e"} {
 		for _, p := range list(t, dir, "./...") {
 			if len(p.GoFiles) > 0 && p.Doc == "" {
 				t.Errorf("%s has no package comment: what does it own, what must it not import?", p.ImportPath)
@@ -143,7 +143,7 @@ func TestNoLocalReplaces(t *testing.T) {
 	if _, err := os.Stat("../../go.work"); err == nil {
 		t.Error("there is a go.work; the modules have build lists of their own")
 	}
-	for _, dir := range []string{".", "engine", "cluster", "clients", "runtime"} {
+	for _, dir := range []string{".", "engine", "cluster", "clients", "runtime", "e2e"} {
 		cmd := exec.CommandContext(t.Context(), "go", "mod", "edit", "-json")
 		cmd.Dir = filepath.Join("..", "..", dir)
 		out, err := cmd.Output()
@@ -185,6 +185,7 @@ func TestVersionsAgree(t *testing.T) {
 		{version["docker"], version["docker_proxy"]},
 		{version["containerd"], version["shim"]},
 		{minor(version["kubernetes"]), minor(version["kubectl"])},
+		{version["kubernetes"], moduleVersion(t, "e2e", "k8s.io/kubernetes")},
 	} {
 		if same[0] != same[1] || same[0] == "" {
 			t.Errorf("versions %q and %q, want the same", same[0], same[1])
@@ -192,8 +193,21 @@ func TestVersionsAgree(t *testing.T) {
 	}
 }
 
+// moduleVersion is the version of a module, without its v, in the build list of the module in dir.
+func moduleVersion(t *testing.T, dir, path string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Version}}", path)
+	cmd.Dir = filepath.Join("..", "..", dir)
+	cmd.Env = append(os.Environ(), "GOWORK=off")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimPrefix(strings.TrimSpace(string(out)), "v")
+}
+
 func TestFilesAreShort(t *testing.T) {
-	for _, dir := range []string{".", "engine", "cluster", "clients"} {
+	for _, dir := range []string{".", "engine", "cluster", "clients", "e2e"} {
 		for _, p := range list(t, dir, "./...") {
 			for _, name := range slices.Concat(p.GoFiles, p.TestGoFiles, p.XTestGoFiles) {
 				data, err := os.ReadFile(filepath.Join(p.Dir, name))

@@ -11,6 +11,11 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/boxyard/boxyard/internal/busybox"
+	"github.com/boxyard/boxyard/internal/ociarchive"
 )
 
 func main() {
@@ -25,7 +30,7 @@ func run(ctx context.Context, args []string) error {
 	var (
 		pause    = flags.String("pause", "build/pause", "the pause program")
 		version  = flags.String("pause-version", "", "the tag of the pause image")
-		busybox  = flags.String("busybox", "/bin/busybox", "Debian's static busybox")
+		program  = flags.String("busybox", "/bin/busybox", "Debian's static busybox")
 		certs    = flags.String("certificates", "/etc/ssl/certs/ca-certificates.crt", "the CA certificates")
 		created  = flags.String("created", "", "the time that the images bear, as RFC 3339")
 		out      = flags.String("o", "", "the archive to write")
@@ -43,16 +48,26 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	baseTree, err := baseFiles(ctx, *busybox, *certs)
+	baseTree, err := busybox.Files(ctx, *program, *certs)
 	if err != nil {
 		return err
 	}
-	l := newLayout(*platform, when)
-	if err := l.add("docker.io/boxyard/pause:"+*version, pauseTree, pauseConfig()); err != nil {
-		return err
+	archive := ociarchive.New(*platform, when)
+	for _, image := range []struct {
+		name    string
+		config  ocispec.ImageConfig
+		entries []ociarchive.Entry
+	}{
+		{"docker.io/boxyard/pause:" + *version, pauseConfig(), pauseTree},
+		{"docker.io/boxyard/base:latest", baseConfig(), baseTree},
+	} {
+		layer, err := archive.Layer(image.entries)
+		if err != nil {
+			return fmt.Errorf("%s: %w", image.name, err)
+		}
+		if err := archive.Add(image.name, image.config, layer); err != nil {
+			return fmt.Errorf("%s: %w", image.name, err)
+		}
 	}
-	if err := l.add("docker.io/boxyard/base:latest", baseTree, baseConfig()); err != nil {
-		return err
-	}
-	return l.writeFile(*out)
+	return archive.WriteFile(*out)
 }

@@ -1,4 +1,4 @@
-package main
+package ociarchive
 
 import (
 	"archive/tar"
@@ -21,16 +21,29 @@ import (
 // nameAnnotation is the full reference that containerd gives an imported image.
 const nameAnnotation = "io.containerd.image.name"
 
-// layout is an OCI image layout under construction.
-type layout struct {
+// Entry is a file, a directory (no content, a slash at the end) or a link in a layer.
+type Entry struct {
+	Name     string
+	Mode     int64 // as in a tar header: setuid is 0o4000
+	Content  []byte
+	Link     string
+	UID, GID int
+}
+
+// Layer is a tar archive, not compressed. Equal layers of several images are in the archive once.
+type Layer []byte
+
+// Archive is an OCI image layout under construction.
+type Archive struct {
 	platform ocispec.Platform
 	created  time.Time
 	blobs    map[digest.Digest][]byte
 	index    ocispec.Index
 }
 
-func newLayout(arch string, created time.Time) *layout {
-	l := &layout{
+// New makes an empty archive whose images are of one architecture, in Go's words, and bear one time.
+func New(arch string, created time.Time) *Archive {
+	l := &Archive{
 		platform: ocispec.Platform{OS: "linux", Architecture: arch},
 		created:  created.UTC(),
 		blobs:    map[digest.Digest][]byte{},
@@ -40,19 +53,21 @@ func newLayout(arch string, created time.Time) *layout {
 	return l
 }
 
-// add adds an image of one layer. The layer is not compressed: the payload is.
-func (l *layout) add(name string, entries []entry, config ocispec.ImageConfig) error {
-	layer, err := l.layer(entries)
-	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+// Add adds an image. name is a full reference with a tag.
+func (l *Archive) Add(name string, config ocispec.ImageConfig, layers ...Layer) error {
+	rootFS := ocispec.RootFS{Type: "layers"}
+	descriptors := make([]ocispec.Descriptor, 0, len(layers))
+	for _, layer := range layers {
+		descriptor := l.blob(ocispec.MediaTypeImageLayer, layer)
+		descriptors = append(descriptors, descriptor)
+		rootFS.DiffIDs = append(rootFS.DiffIDs, descriptor.Digest)
 	}
-	layerDescriptor := l.blob(ocispec.MediaTypeImageLayer, layer)
 	configDescriptor, err := l.json(ocispec.MediaTypeImageConfig, ocispec.Image{
 		Created:  &l.created,
 		Platform: l.platform,
 		Config:   config,
-		RootFS:   ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{layerDescriptor.Digest}},
-		History:  []ocispec.History{{Created: &l.created, CreatedBy: "boxyard tools/images"}},
+		RootFS:   rootFS,
+		History:  slices.Repeat([]ocispec.History{{Created: &l.created, CreatedBy: "boxyard tools/images"}}, len(layers)),
 	})
 	if err != nil {
 		return err
@@ -61,7 +76,7 @@ func (l *layout) add(name string, entries []entry, config ocispec.ImageConfig) e
 		Versioned: specs.Versioned{SchemaVersion: 2},
 		MediaType: ocispec.MediaTypeImageManifest,
 		Config:    configDescriptor,
-		Layers:    []ocispec.Descriptor{layerDescriptor},
+		Layers:    descriptors,
 	})
 	if err != nil {
 		return err
@@ -75,25 +90,43 @@ func (l *layout) add(name string, entries []entry, config ocispec.ImageConfig) e
 	return nil
 }
 
-func (l *layout) layer(entries []entry) ([]byte, error) {
+// Image is one image by itself, as a registry has it: the index that its tag stands for, and the rest by digest.
+func (l *Archive) Image(config ocispec.ImageConfig, layers ...Layer) (index []byte, blobs map[digest.Digest][]byte, err error) {
+	alone := New(l.platform.Architecture, l.created)
+	if err := alone.Add("", config, layers...); err != nil {
+		return nil, nil, err
+	}
+	alone.index.Manifests[0].Annotations = nil
+	index, err = json.Marshal(alone.index)
+	return index, alone.blobs, err
+}
+
+// Layer makes a layer of these entries, in this order.
+func (l *Archive) Layer(entries []Entry) (Layer, error) {
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
 	for _, e := range entries {
-		header := &tar.Header{Name: e.name, Mode: e.mode, ModTime: l.created, Format: tar.FormatPAX, Typeflag: tar.TypeReg, Size: int64(len(e.content))}
+		header := &tar.Header{
+			Name: e.Name, Mode: e.Mode, Uid: e.UID, Gid: e.GID, ModTime: l.created,
+			Format: tar.FormatPAX, Typeflag: tar.TypeReg, Size: int64(len(e.Content)),
+		}
 		switch {
-		case e.link != "":
-			header.Typeflag, header.Linkname, header.Mode = tar.TypeSymlink, e.link, 0o777
-		case strings.HasSuffix(e.name, "/"):
+		case e.Link != "":
+			header.Typeflag, header.Linkname, header.Mode = tar.TypeSymlink, e.Link, 0o777
+		case strings.HasSuffix(e.Name, "/"):
 			header.Typeflag = tar.TypeDir
 		}
-		if err := write(w, header, e.content); err != nil {
+		if err := writeEntry(w, header, e.Content); err != nil {
 			return nil, err
 		}
 	}
-	return buf.Bytes(), w.Close()
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return buf.Bytes(), nil
 }
 
-func (l *layout) json(mediaType string, v any) (ocispec.Descriptor, error) {
+func (l *Archive) json(mediaType string, v any) (ocispec.Descriptor, error) {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return ocispec.Descriptor{}, fmt.Errorf("encode %s: %w", mediaType, err)
@@ -101,15 +134,15 @@ func (l *layout) json(mediaType string, v any) (ocispec.Descriptor, error) {
 	return l.blob(mediaType, data), nil
 }
 
-func (l *layout) blob(mediaType string, data []byte) ocispec.Descriptor {
+func (l *Archive) blob(mediaType string, data []byte) ocispec.Descriptor {
 	sum := sha256.Sum256(data)
 	d := digest.NewDigestFromBytes(digest.SHA256, sum[:])
 	l.blobs[d] = data
 	return ocispec.Descriptor{MediaType: mediaType, Digest: d, Size: int64(len(data))}
 }
 
-// writeFile writes the layout as a tar archive.
-func (l *layout) writeFile(path string) error {
+// WriteFile writes the archive.
+func (l *Archive) WriteFile(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
@@ -118,13 +151,13 @@ func (l *layout) writeFile(path string) error {
 		return err
 	}
 	defer f.Close()
-	if err := l.writeTo(f); err != nil {
+	if err := l.write(f); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return f.Close()
 }
 
-func (l *layout) writeTo(out io.Writer) error {
+func (l *Archive) write(out io.Writer) error {
 	version, err := json.Marshal(ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion})
 	if err != nil {
 		return err
@@ -146,14 +179,14 @@ func (l *layout) writeTo(out io.Writer) error {
 	w := tar.NewWriter(out)
 	for _, name := range names {
 		header := &tar.Header{Name: name, Mode: 0o644, ModTime: l.created, Format: tar.FormatPAX, Typeflag: tar.TypeReg, Size: int64(len(files[name]))}
-		if err := write(w, header, files[name]); err != nil {
+		if err := writeEntry(w, header, files[name]); err != nil {
 			return err
 		}
 	}
 	return w.Close()
 }
 
-func write(w *tar.Writer, header *tar.Header, content []byte) error {
+func writeEntry(w *tar.Writer, header *tar.Header, content []byte) error {
 	if err := w.WriteHeader(header); err != nil {
 		return err
 	}

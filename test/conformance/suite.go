@@ -1,0 +1,63 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// suite is a part of upstream's specs.
+type suite struct {
+	name string
+	// labels is ginkgo's label filter, focus a regular expression for names; both must match.
+	labels, focus string
+	// list is a file with the names of the only specs that count, below test/conformance; "" for all.
+	list string
+	// args are further arguments of e2e.test.
+	args []string
+	// pages says that the runs are written to docs/.
+	pages bool
+}
+
+func suites() []suite {
+	const here = "test/conformance/"
+	return []suite{
+		{name: "conformance", labels: "Conformance", pages: true},
+		{name: "sample", labels: "Conformance", list: here + "sample.txt"},
+		// SCTP needs a kernel module that many hosts have not.
+		{name: "networkpolicy", labels: "/^Feature:NetworkPolicy$/ && !/SCTP/"},
+		{name: "storage", labels: "!Slow && !Disruptive", focus: `^External Storage .*\[Testpattern: Dynamic PV`, args: []string{"--storage.testdriver=" + here + "storage-driver.yaml"}},
+	}
+}
+
+func findSuite(name string) (suite, error) {
+	var names []string
+	for _, s := range suites() {
+		if s.name == name {
+			return s, nil
+		}
+		names = append(names, s.name)
+	}
+	return suite{}, fmt.Errorf("no suite %q; there are: %s", name, strings.Join(names, ", "))
+}
+
+// readReasons reads the names of specs, each with the reason that stands above it as a comment.
+func readReasons(path string) (map[string]string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	reasons := map[string]string{}
+	reason := ""
+	for lines := bufio.NewScanner(file); lines.Scan(); {
+		line := strings.TrimSpace(lines.Text())
+		if comment, ok := strings.CutPrefix(line, "#"); ok {
+			reason = strings.TrimSpace(comment)
+		} else if line != "" {
+			reasons[line] = reason
+		}
+	}
+	return reasons, nil
+}
