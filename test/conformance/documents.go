@@ -15,8 +15,8 @@ import (
 // runs is how many runs the documents tell of.
 const runs = 2
 
-// write writes the JUnit file of this run, and the page about all runs of this state, to build/conformance, and
-// to docs what belongs there.
+// write writes the JUnit files of this state to build/conformance, and to docs, with the page about them, where
+// the call was about a whole suite that belongs there.
 func (s *session) write() error {
 	var all []report.Run
 	for number := 1; number <= max(runs, s.opts.run); number++ {
@@ -32,18 +32,19 @@ func (s *session) write() error {
 			all = append(all, run)
 		}
 	}
+	pages := s.opts.suite.pages && s.opts.focus.String() == ""
 	for _, run := range all {
 		junit := func(w io.Writer) error { return report.WriteJUnit(w, run) }
 		if err := writeFile(filepath.Join(s.dir, fmt.Sprintf("%s-%d.xml", s.opts.suite.name, run.Number)), junit); err != nil {
 			return err
 		}
-		if s.opts.suite.pages && run.Number <= runs {
+		if pages && run.Number <= runs {
 			if err := writeFile(filepath.Join(s.repo, fmt.Sprintf("docs/conformance/junit-%d.xml", run.Number)), junit); err != nil {
 				return err
 			}
 		}
 	}
-	if !s.opts.suite.pages || len(all) == 0 {
+	if !pages || len(all) == 0 {
 		return nil
 	}
 	return writeFile(filepath.Join(s.repo, "docs/conformance.md"), func(w io.Writer) error { return report.WritePage(w, all) })

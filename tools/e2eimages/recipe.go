@@ -38,6 +38,8 @@ type kitchen struct {
 func (k *kitchen) recipes(small []ociarchive.Entry) (map[string]recipe, error) {
 	base := recipe{}.with(ocispec.ImageConfig{Cmd: []string{"sh"}}, k.layer(small...))
 	tools := base.with(ocispec.ImageConfig{Cmd: []string{"bash"}}, k.root("tools"), k.layer(
+		// Busybox' own shell would take its own nc and the like for those in PATH.
+		ociarchive.Entry{Name: "bin/sh", Link: "bash"},
 		// What Debian leaves to its system of alternatives.
 		ociarchive.Entry{Name: "bin/nc", Link: "nc.openbsd"},
 		ociarchive.Entry{Name: "usr/bin/nc", Link: "/bin/nc.openbsd"},
