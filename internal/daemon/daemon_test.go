@@ -208,12 +208,12 @@ func TestRestore(t *testing.T) {
 }
 
 func TestTablesToRemove(t *testing.T) {
-	now := []string{"ip kube-proxy", "ip6 kube-proxy", "ip docker-bridges", "inet filter", "inet boxyard"}
+	now := []string{"ip kube-proxy", "ip6 kube-proxy", "inet boxyard-policy", "ip docker-bridges", "inet filter", "inet boxyard"}
 	for _, tt := range []struct{ before, running, want []string }{
-		{nil, nil, []string{"ip kube-proxy", "ip6 kube-proxy", "ip docker-bridges"}},
-		{[]string{"ip kube-proxy"}, nil, []string{"ip6 kube-proxy", "ip docker-bridges"}},
-		{nil, []string{"dockerd"}, []string{"ip kube-proxy", "ip6 kube-proxy"}},
-		{nil, []string{"k3s", "dockerd"}, nil},
+		{nil, nil, []string{"ip kube-proxy", "ip6 kube-proxy", "inet boxyard-policy", "ip docker-bridges"}},
+		{[]string{"ip kube-proxy"}, nil, []string{"ip6 kube-proxy", "inet boxyard-policy", "ip docker-bridges"}},
+		{nil, []string{"dockerd"}, []string{"ip kube-proxy", "ip6 kube-proxy", "inet boxyard-policy"}},
+		{nil, []string{"k3s", "dockerd"}, []string{"inet boxyard-policy"}},
 	} {
 		if d := cmp.Diff(tt.want, tablesToRemove(now, tt.before, tt.running)); d != "" {
 			t.Error(d)

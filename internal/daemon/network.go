@@ -17,7 +17,7 @@ import (
 	"github.com/boxyard/boxyard/internal/paths"
 )
 
-// removeNetwork takes back what the component network, dockerd, kube-proxy and the CNI plugins have
+// removeNetwork takes back what the component network, the other parts and the CNI plugins have
 // made. All of them have ended. before are the nft tables of the time before Boxyard.
 func removeNetwork(ctx context.Context, l paths.Layout, o network.Options, before []string, log *slog.Logger) error {
 	net, err := network.New(o, log)
@@ -48,13 +48,15 @@ func removeDockerLinks(l paths.Layout) error {
 	return errors.Join(errs...)
 }
 
-// partTables are the nft tables of upstream parts, with the programs that may keep the same table
-// for another engine on this host.
+// partTables are the nft tables of the parts, with the programs that may keep the same table for
+// another engine on this host.
 func partTables() map[string][]string {
 	kubernetes := []string{"kubelet", "kube-apiserver", "k3s", "k3s-server", "k0s", "kubelite"}
 	tables := map[string][]string{
 		"ip kube-proxy": kubernetes, "ip6 kube-proxy": kubernetes,
 		"inet cni_hostport": kubernetes, // portmap's backend nftables
+		// The process cluster writes it, and it stays as long as pods do.
+		"inet boxyard-policy": nil,
 	}
 	for _, t := range dockerd.NFTTables() {
 		tables[t[0]+" "+t[1]] = []string{"dockerd"}
