@@ -20,6 +20,7 @@ import (
 	"github.com/boxyard/boxyard/cluster/imagesinuse"
 	"github.com/boxyard/boxyard/cluster/internal/config"
 	"github.com/boxyard/boxyard/cluster/internal/follow"
+	"github.com/boxyard/boxyard/cluster/networkpolicy"
 	"github.com/boxyard/boxyard/cluster/node"
 	"github.com/boxyard/boxyard/cluster/status"
 )
@@ -164,6 +165,9 @@ func (s *server) ownObjects(ctx context.Context, client kubernetes.Interface) er
 	controllers.ContentType = protobuf
 	s.clients.start("images in use", func(ctx context.Context) error {
 		return imagesinuse.Run(ctx, controllers, s.config.NodeName, s.config.ImagesInUseFile)
+	})
+	s.clients.start("network policies", func(ctx context.Context) error {
+		return networkpolicy.Run(ctx, controllers, s.config)
 	})
 	return nil
 }
