@@ -67,8 +67,11 @@ func TestExitCodes(t *testing.T) {
 		{args: "logs nonsense", code: 2, want: "there is no log of nonsense"},
 		{args: "logs -n -1", code: 2, want: "-n takes"},
 		{args: "url", code: 2, want: "svc/web"},
-		{args: "url pod/x", code: 2, want: "pod/x is not a Service"},
-		{args: "url svc/", code: 2, want: "is not a Service"},
+		{args: "url pod/x", code: 2, want: "pod/x is neither a Service nor a container"},
+		{args: "url svc/", code: 2, want: "svc/ is neither"},
+		{args: "url svc/web.a -n b", code: 2, want: "in the namespace a by its name"},
+		{args: "url web", code: 5, want: "Docker is not running"},
+		{args: "url container/web", code: 5, want: "Docker is not running"},
 		{args: "url svc/web", code: 5, want: "no cluster"},
 		{args: "up --api-port x", code: 2, want: "api-port"},
 		{args: "up --without nonsense", code: 2, want: "nonsense"},
@@ -214,6 +217,7 @@ func TestStatusTable(t *testing.T) {
 		Components: []controlapi.ComponentStatus{
 			{Name: "containerd", State: "ready", Since: now.Add(-90 * time.Second), PID: 12, MemoryBytes: 1 << 20, Version: "2.4.2"},
 			{Name: "network", State: "ready", Since: now.Add(-5 * time.Minute)},
+			{Name: "front-door", State: "ready", Since: now.Add(-5 * time.Minute), Warning: "port 80 is in use by nginx (pid 7)"},
 			{Name: "cluster", State: "backoff", Since: now.Add(-50 * time.Hour), LastError: "cluster ended: exit status 1\n  a log line"},
 		},
 	}, now)
@@ -225,7 +229,10 @@ func TestStatusTable(t *testing.T) {
 PART        STATE    SINCE  PID  MEMORY  VERSION  WAITING FOR
 containerd  ready    90s    12   1 MiB   2.4.2    
 network     ready    5m     -    -       -        
+front-door  ready    5m     -    -       -        
 cluster     backoff  2d     -    -       -        cluster ended: exit status 1
+
+  note: front-door: port 80 is in use by nginx (pid 7)
 `
 	if d := cmp.Diff(want, b.String()); d != "" {
 		t.Error(d)

@@ -44,6 +44,7 @@ func (a *App) await(ctx context.Context, timeout time.Duration, begin time.Time)
 	case failed != nil:
 		return failed
 	}
+	printWarnings(a.Out, "", last)
 	a.welcome(time.Since(begin), last)
 	return nil
 }

@@ -68,7 +68,21 @@ func printStatus(w io.Writer, s controlapi.Status, now time.Time) error {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.Name, c.State, age(now.Sub(c.Since)),
 			dash(c.PID != 0, fmt.Sprint(c.PID)), dash(c.MemoryBytes != 0, size(c.MemoryBytes)), dash(c.Version != "", c.Version), waiting(c))
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	printWarnings(w, "\n", s)
+	return nil
+}
+
+// printWarnings says what parts that are ready cannot do. The lead comes before the first.
+func printWarnings(w io.Writer, lead string, s controlapi.Status) {
+	for _, c := range s.Components {
+		if c.Warning != "" {
+			fmt.Fprintf(w, "%s  note: %s: %s\n", lead, c.Name, c.Warning)
+			lead = ""
+		}
+	}
 }
 
 // waiting is one line: the log lines that an error may carry are for `boxyard logs`.

@@ -19,9 +19,11 @@ type Status struct {
 	Since       time.Time `json:"since"`
 	MemoryBytes int64     `json:"memoryBytes,omitempty"`
 	// NodeIP and APIPort say where the Kubernetes API listens; empty without the cluster.
-	NodeIP     string            `json:"nodeIP,omitempty"`
-	APIPort    int               `json:"apiPort,omitempty"`
-	Components []ComponentStatus `json:"components"`
+	NodeIP  string `json:"nodeIP,omitempty"`
+	APIPort int    `json:"apiPort,omitempty"`
+	// FrontDoorPort is the loopback port of the front door; 0 while it is closed.
+	FrontDoorPort int               `json:"frontDoorPort,omitempty"`
+	Components    []ComponentStatus `json:"components"`
 }
 
 // ComponentStatus is one part of the machine.
@@ -35,6 +37,8 @@ type ComponentStatus struct {
 	WaitingFor  string    `json:"waitingFor,omitempty"`
 	Restarts    int       `json:"restarts,omitempty"`
 	LastError   string    `json:"lastError,omitempty"`
+	// Warning is what a part that is ready cannot do all the same, and what to do about it.
+	Warning string `json:"warning,omitempty"`
 }
 
 // Note is Event.To where nothing has changed its state and Reason is something that people should know.

@@ -51,6 +51,12 @@ type Describer interface {
 	WaitingFor() string
 }
 
+// Warner is optional: what a component cannot do although it is Ready, as a sentence with what to do
+// about it; "" when all is well. Others, and `boxyard up`, do not wait for it.
+type Warner interface {
+	Warning() string
+}
+
 // Processor is optional: the facts of a child process for `boxyard status`.
 type Processor interface {
 	// PID is 0 when no process runs.
@@ -69,6 +75,7 @@ type Status struct {
 	WaitingFor string // "": nothing
 	Restarts   int
 	LastError  string // "": none
+	Warning    string // "": none
 }
 
 // Event is one change of state.

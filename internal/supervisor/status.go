@@ -25,6 +25,9 @@ func (s *Supervisor) Status() []Status {
 		if p, ok := u.Component.(Processor); ok {
 			rows[i].PID, rows[i].Version = p.PID(), p.Version()
 		}
+		if w, ok := u.Component.(Warner); ok && rows[i].State == Ready {
+			rows[i].Warning = w.Warning()
+		}
 		switch rows[i].State {
 		case Waiting:
 			rows[i].WaitingFor = unmet(u, byName)

@@ -22,11 +22,13 @@ type part struct {
 	run      func(ctx context.Context, ready func()) error
 	health   func(ctx context.Context) error
 	waiting  string
+	warning  string
 }
 
 func (p *part) Name() string       { return p.name }
 func (p *part) Requires() []string { return p.requires }
 func (p *part) WaitingFor() string { return p.waiting }
+func (p *part) Warning() string    { return p.warning }
 func (p *part) PID() int           { return 42 }
 func (p *part) Version() string    { return "v1" }
 
@@ -349,6 +351,25 @@ func TestWaitingIsDescribed(t *testing.T) {
 			if e.Component == "dockerd" && e.Reason != "waiting for containerd, network" {
 				t.Errorf("reason %q", e.Reason)
 			}
+		}
+		_ = stop()
+	})
+}
+
+func TestWarningOfWhatIsReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, stop := begin(t,
+			&part{name: "door", warning: "port 80 is in use"},
+			&part{name: "top", requires: []string{"door"}, warning: "not ready", run: func(ctx context.Context, _ func()) error {
+				<-ctx.Done()
+				return nil
+			}},
+		)
+		if r := row(s, "door"); r.State != Ready || r.Warning != "port 80 is in use" {
+			t.Errorf("row %+v", r)
+		}
+		if r := row(s, "top"); r.State != Starting || r.Warning != "" {
+			t.Errorf("row %+v", r)
 		}
 		_ = stop()
 	})
