@@ -41,6 +41,9 @@ func clusterRoles() []*rbacv1.ClusterRole {
 				{APIGroups: []string{networkingv1.GroupName}, Resources: []string{"networkpolicies"}, Verbs: readOnly()},
 				{APIGroups: []string{"apps"}, Resources: []string{"deployments", "statefulsets", "daemonsets", "replicasets"}, Verbs: readOnly()},
 				{APIGroups: []string{"batch"}, Resources: []string{"jobs", "cronjobs"}, Verbs: readOnly()},
+				// The front door, in the daemon, has this identity too.
+				{APIGroups: []string{""}, Resources: []string{"services"}, Verbs: readOnly()},
+				{APIGroups: []string{discoveryv1.GroupName}, Resources: []string{"endpointslices"}, Verbs: readOnly()},
 			},
 		},
 	}

@@ -11,11 +11,12 @@ type Config struct {
 	// Without names the optional parts that stay off: "cluster" (takes dns and network policy with it), "docker".
 	Without []string `json:"without"`
 	// CgroupRoot is the cgroup (or, under systemd, the slice without ".slice") that holds every container and pod.
-	CgroupRoot string  `json:"cgroupRoot"`
-	Network    Network `json:"network"`
-	Docker     Docker  `json:"docker"`
-	Log        Log     `json:"log"`
-	Proxy      Proxy   `json:"proxy"`
+	CgroupRoot string    `json:"cgroupRoot"`
+	Network    Network   `json:"network"`
+	Docker     Docker    `json:"docker"`
+	FrontDoor  FrontDoor `json:"frontDoor"`
+	Log        Log       `json:"log"`
+	Proxy      Proxy     `json:"proxy"`
 }
 
 // Network has the addresses. CIDRs are fixed at creation of the data directory; an overlap with
@@ -38,6 +39,12 @@ type Network struct {
 type Docker struct {
 	// Socket also serves the API at /var/run/docker.sock: "auto" (where that path is free), "on", "off".
 	Socket string `json:"socket"`
+}
+
+// FrontDoor is the HTTP proxy that serves Services and containers by name under .localhost.
+type FrontDoor struct {
+	// Port is its TCP port on loopback; 0 leaves it out.
+	Port int `json:"port"`
 }
 
 // Log bounds the log files of the parts.
@@ -69,7 +76,8 @@ func Default() Config {
 			DockerCIDR:   "10.44.0.0/16",
 			DockerPool:   "10.45.0.0/16",
 		},
-		Docker: Docker{Socket: "auto"},
-		Log:    Log{MaxSizeMB: 20, MaxFiles: 3},
+		Docker:    Docker{Socket: "auto"},
+		FrontDoor: FrontDoor{Port: 80},
+		Log:       Log{MaxSizeMB: 20, MaxFiles: 3},
 	}
 }

@@ -88,6 +88,8 @@ func TestLoadRefuses(t *testing.T) {
 		"a group for a value":   {"apiPort: {a: 1}\n", []string{"apiPort is a group of keys"}, nil},
 		"a word for a list":     {"without: cluster\n", []string{`without is "cluster"`}, []string{"[cluster, docker]"}},
 		"a number in a list":    {"without: [1]\n", []string{"without[0] is 1"}, nil},
+		"front door":            {"frontDoor: {port: 70000}\n", []string{"frontDoor.port is 70000"}, []string{"0 to leave the front door out"}},
+		"front door's port":     {"frontDoor: {port: 6443}\n", []string{"frontDoor.port is 6443"}, nil},
 		"port 0":                {"apiPort: 0\n", []string{"apiPort is 0"}, []string{"1 to 65535"}},
 		"negative port":         {"apiPort: -1\n", []string{"apiPort is -1"}, nil},
 		"the kubelet's port":    {"apiPort: 10250\n", []string{"apiPort is 10250"}, nil},

@@ -31,7 +31,7 @@ func optionalParts() []string { return []string{"cluster", "docker"} }
 // the key, the value and the allowed form.
 func (c Config) Validate() error {
 	checks := []func() error{
-		c.validatePort, c.validateNames, c.validateWithout,
+		c.validatePort, c.validateFrontDoor, c.validateNames, c.validateWithout,
 		c.Network.validateSwitch, c.Network.validateBridges, c.Network.validateRanges,
 		c.Docker.validate, c.Log.validate, c.Proxy.validate,
 	}
@@ -49,6 +49,17 @@ func (c Config) validatePort() error {
 	}
 	if slices.Contains(ReservedPorts(), c.APIPort) {
 		return notAllowed("apiPort", c.APIPort, "a port that no part of Kubernetes has for itself; the default is 6443")
+	}
+	return nil
+}
+
+func (c Config) validateFrontDoor() error {
+	port := c.FrontDoor.Port
+	if port < 0 || port > 65535 {
+		return notAllowed("frontDoor.port", port, "a TCP port, 1 to 65535, or 0 to leave the front door out; the default is 80")
+	}
+	if port == c.APIPort || slices.Contains(ReservedPorts(), port) {
+		return notAllowed("frontDoor.port", port, "a port that no part of Kubernetes has for itself; the default is 80")
 	}
 	return nil
 }

@@ -29,12 +29,15 @@ func (d *daemon) Status(context.Context) controlapi.Status {
 	if m.has("cluster") {
 		s.NodeIP, s.APIPort = m.ranges.nodes[0].Addr().String(), m.config.APIPort
 	}
+	if m.frontDoor != nil {
+		s.FrontDoorPort = m.frontDoor.Port()
+	}
 	s.Ready = phase == controlapi.PhaseRunning
 	for _, p := range sup.Status() {
 		s.Ready = s.Ready && p.State == supervisor.Ready
 		c := controlapi.ComponentStatus{
 			Name: p.Name, State: string(p.State), Since: p.Since, PID: p.PID, Version: p.Version,
-			WaitingFor: p.WaitingFor, Restarts: p.Restarts, LastError: p.LastError,
+			WaitingFor: p.WaitingFor, Restarts: p.Restarts, LastError: p.LastError, Warning: p.Warning,
 		}
 		if p.PID != 0 {
 			c.MemoryBytes = anonymousMemory(p.PID)

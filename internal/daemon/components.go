@@ -9,6 +9,7 @@ import (
 	"github.com/boxyard/boxyard/internal/component/dns"
 	"github.com/boxyard/boxyard/internal/component/dnsstandby"
 	"github.com/boxyard/boxyard/internal/component/dockerd"
+	"github.com/boxyard/boxyard/internal/component/frontdoor"
 	"github.com/boxyard/boxyard/internal/component/images"
 	"github.com/boxyard/boxyard/internal/component/network"
 	"github.com/boxyard/boxyard/internal/config"
@@ -38,6 +39,10 @@ func Components(m *machine) ([]supervisor.Component, error) {
 	all = append(all, m.images())
 	if m.has("cluster") {
 		all = append(all, m.cluster(), m.dns(), m.dnsStandby())
+	}
+	if m.config.FrontDoor.Port != 0 {
+		m.frontDoor = m.newFrontDoor()
+		all = append(all, m.frontDoor)
 	}
 	return all, nil
 }
@@ -154,6 +159,17 @@ func (m *machine) dnsStandby() *dnsstandby.Component {
 		SnapshotFile: dns.NewConfig(o).SnapshotFile, StatusSocket: dns.StatusSocket(o),
 		Logger: m.log.With("component", "dns-standby"),
 	})
+}
+
+func (m *machine) newFrontDoor() *frontdoor.Component {
+	o := frontdoor.Options{Port: m.config.FrontDoor.Port, Logger: m.log.With("component", "front-door")}
+	if m.has("docker") {
+		o.DockerSocket, o.DockerDir = m.layout.DockerSocket(), m.layout.DataOf("docker")
+	}
+	if m.has("cluster") {
+		o.Kubeconfig = filepath.Join(m.layout.PKIDir(), "controllers.kubeconfig")
+	}
+	return frontdoor.New(o)
 }
 
 func (m *machine) pauseImage() string { return "docker.io/boxyard/pause:" + m.versions["pause"] }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/boxyard/boxyard/internal/cgroup"
+	"github.com/boxyard/boxyard/internal/component/frontdoor"
 	"github.com/boxyard/boxyard/internal/config"
 	"github.com/boxyard/boxyard/internal/controlapi"
 	"github.com/boxyard/boxyard/internal/fault"
@@ -39,7 +40,9 @@ type machine struct {
 	pki      pki.Params
 	ranges   ranges
 	log      *slog.Logger
-	keep     func() bool // containers and pods go on when the parts stop
+	// frontDoor is set by Components; nil where it is off.
+	frontDoor *frontdoor.Component
+	keep      func() bool // containers and pods go on when the parts stop
 }
 
 func (m *machine) has(part string) bool { return !slices.Contains(m.config.Without, part) }

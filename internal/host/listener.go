@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -108,6 +109,18 @@ func findOwners(proc string, list []Listener) {
 			}
 		}
 	}
+}
+
+// Holders are the sockets that keep others from listening on this TCP port of any of the addresses,
+// with who has them open.
+func Holders(port int, addresses ...netip.Addr) ([]Listener, error) {
+	all, err := listeners("/proc")
+	if err != nil {
+		return nil, err
+	}
+	holders := slices.DeleteFunc(all, func(l Listener) bool { return !l.blocks("tcp", port, addresses) })
+	findOwners("/proc", holders)
+	return holders, nil
 }
 
 func (l Listener) blocks(network string, port int, wanted []netip.Addr) bool {

@@ -141,6 +141,7 @@ type Status struct {
 		WaitingFor  string    `json:"waitingFor"`
 		Restarts    int       `json:"restarts"`
 		LastError   string    `json:"lastError"`
+		Warning     string    `json:"warning"`
 	} `json:"components"`
 }
 

@@ -178,7 +178,7 @@ func listeners(b box) {
 		if err != nil {
 			b.t.Fatal(err)
 		}
-		if host == "127.0.0.1" && (process == "boxyard" || process == "containerd") {
+		if host == "127.0.0.1" && port != "80" && (process == "boxyard" || process == "containerd") {
 			port = "ANY" // the image mirror's, and CRI's streams of exec and attach
 		}
 		got = append(got, fmt.Sprintf("%s %s %s", process, fields[0], net.JoinHostPort(host, port)))
