@@ -7,6 +7,7 @@ type limits struct {
 	first, longest time.Duration // of the delays, which double
 	budget         int           // starts in a row that may fail to become Ready
 	settled        time.Duration // of being Ready, after which the past is forgotten
+	failed         time.Duration // between the starts once the budget is spent
 }
 
 // history is what a component did since it was last settled.
@@ -16,7 +17,9 @@ type history struct {
 	atOnce bool // the one restart without delay is used up
 }
 
-// crash returns the delay before the next start, or false when the budget is spent.
+// crash returns the delay before the next start, and false when the budget is spent: then nobody
+// should go on waiting, but what failed is still tried now and then. A disk that was full has space
+// again without anyone thinking of us.
 // ready is how long the component was Ready, negative when it never was.
 func (h *history) crash(l limits, ready time.Duration) (time.Duration, bool) {
 	if ready >= l.settled {
@@ -26,7 +29,7 @@ func (h *history) crash(l limits, ready time.Duration) (time.Duration, bool) {
 		h.spent++
 	}
 	if h.spent >= l.budget {
-		return 0, false
+		return l.failed, false
 	}
 	// What was Ready crashed for a reason that is mostly gone with it. Only if it crashes again
 	// is it worth the wait.

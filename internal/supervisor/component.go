@@ -8,7 +8,7 @@ import (
 // Component is one supervised part of the machine.
 //
 //	Pending -> Waiting -> Preparing -> Starting -> Ready <-> Degraded -> Stopping -> Stopped
-//	              (error) -> Backoff -> ...          (budget spent) -> Failed
+//	              (error) -> Backoff -> ...          (budget spent) -> Failed -> ... (every 30 s)
 type Component interface {
 	// Name is stable and kebab-case: log field, status row, file name.
 	Name() string

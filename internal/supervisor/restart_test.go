@@ -43,7 +43,7 @@ func TestDelaysDouble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &script{part: part{name: "a"}, steps: []step{{-1, 0}}}
 		s, stop := begin(t, c)
-		pass(time.Hour)
+		pass(30 * time.Second)
 		ms := time.Millisecond
 		starts := []time.Duration{0, 200 * ms, 600 * ms, 1400 * ms, 3000 * ms, 6200 * ms, 12600 * ms, 22600 * ms}
 		if diff := cmp.Diff(starts, c.starts); diff != "" {
@@ -54,6 +54,34 @@ func TestDelaysDouble(t *testing.T) {
 		}
 		_ = stop()
 	})
+}
+
+func TestFailedIsTriedNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		steps := []step{{-1, 0}, {-1, 0}, {-1, 0}, {-1, 0}, {-1, 0}, {-1, 0}, {-1, 0}, {-1, 0}, {-1, 0}, {-1, time.Second}, {0, time.Hour}}
+		c := &script{part: part{name: "a"}, steps: steps}
+		s, stop := begin(t, c)
+		pass(80 * time.Second) // the eighth start, at 22.6 s, spent the budget
+		if r := row(s, "a"); r.State != Failed || r.LastError != "bang" {
+			t.Errorf("row %+v", r)
+		}
+		pass(35 * time.Second)
+		if diff := cmp.Diff([]time.Duration{22600, 52600, 82600, 113600}, milliseconds(c.starts[7:])); diff != "" {
+			t.Errorf("starts in ms -want +got:\n%s", diff)
+		}
+		if r := row(s, "a"); r.State != Ready {
+			t.Errorf("row %+v", r)
+		}
+		_ = stop()
+	})
+}
+
+func milliseconds(times []time.Duration) []time.Duration {
+	out := make([]time.Duration, len(times))
+	for i, d := range times {
+		out[i] = d / time.Millisecond
+	}
+	return out
 }
 
 func TestFirstCrashAfterReadyRestartsAtOnce(t *testing.T) {
@@ -94,7 +122,7 @@ func TestReadyTooShortDoesNotRefillTheBudget(t *testing.T) {
 		steps := []step{{-1, 0}, {-1, 0}, {-1, 0}, {-1, 0}, {-1, 0}, {-1, 0}, {-1, 0}, {0, time.Second}, {-1, 0}}
 		c := &script{part: part{name: "a"}, steps: steps}
 		s, stop := begin(t, c)
-		pass(time.Hour)
+		pass(40 * time.Second)
 		if r := row(s, "a"); r.State != Failed || r.Restarts != 8 {
 			t.Errorf("row %+v", r)
 		}
@@ -107,7 +135,7 @@ func TestRestartRevivesAFailedOne(t *testing.T) {
 		steps := []step{{-1, 0}, {-1, 0}, {-1, 0}, {-1, 0}, {-1, 0}, {-1, 0}, {-1, 0}, {-1, 0}, {-1, 0}, {0, time.Hour}}
 		c := &script{part: part{name: "a"}, steps: steps}
 		s, stop := begin(t, c, &part{name: "top", requires: []string{"a"}})
-		pass(time.Minute)
+		pass(30 * time.Second)
 		if r := row(s, "top"); r.State != Waiting || r.WaitingFor != "a (bang)" {
 			t.Errorf("row %+v", r)
 		}

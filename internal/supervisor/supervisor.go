@@ -40,6 +40,7 @@ func WithBackoff(first, longest time.Duration) Option {
 
 // WithBudget sets how many starts in a row may fail to become Ready before the component is Failed,
 // and how long it must be Ready for the count to begin anew; they default to 8 and 10 s.
+// A Failed component is started again every 30 s: what it lacks, such as space on a disk, may come back.
 func WithBudget(starts int, settled time.Duration) Option {
 	return func(s *Supervisor) { s.limits.budget, s.limits.settled = starts, settled }
 }
@@ -57,7 +58,7 @@ func New(logger *slog.Logger, comps []Component, opts ...Option) (*Supervisor, e
 	}
 	s := &Supervisor{
 		logger:      logger,
-		limits:      limits{first: 200 * time.Millisecond, longest: 10 * time.Second, budget: 8, settled: 10 * time.Second},
+		limits:      limits{first: 200 * time.Millisecond, longest: 10 * time.Second, budget: 8, settled: 10 * time.Second, failed: 30 * time.Second},
 		healthEvery: 5 * time.Second,
 		units:       units,
 		stopping:    make(chan struct{}),
@@ -189,17 +190,15 @@ func (s *Supervisor) missing(u *unit) ([]string, <-chan struct{}) {
 // pause waits after a crash: for the delay to pass, for a restart that was asked for, or for ctx.
 func (s *Supervisor) pause(ctx context.Context, u *unit, past *history, end ending) {
 	delay, ok := past.crash(s.limits, end.ready)
-	var wake <-chan time.Time // never, when the budget is spent
-	if ok {
-		s.set(u, Backoff, reason(end.err))
-		timer := time.NewTimer(delay)
-		defer timer.Stop()
-		wake = timer.C
-	} else {
-		s.set(u, Failed, reason(end.err))
+	state := Backoff
+	if !ok {
+		state = Failed
 	}
+	s.set(u, state, reason(end.err))
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
 	select {
-	case <-wake:
+	case <-timer.C:
 	case taken := <-u.restart:
 		*past = history{}
 		close(taken)
