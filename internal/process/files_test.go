@@ -1,10 +1,12 @@
 package process
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -69,6 +71,24 @@ func TestRotateLeavesWhatItShould(t *testing.T) {
 	}
 	if err := rotate(path, 0, 3); err != nil || read(t, path) != "12345" {
 		t.Errorf("without a limit: %v", err)
+	}
+}
+
+// A full disk has no room for the copy, and the log must not keep it full.
+func TestRotateOnAFullDisk(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.log")
+	write(t, path, "123456")
+	if err := os.Symlink("/dev/full", path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := rotate(path, 5, 2); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("error %v", err)
+	}
+	if got := read(t, path); got != "" {
+		t.Errorf("the log still has %q", got)
+	}
+	if _, err := os.Lstat(path + ".1"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a part of a copy is left: %v", err)
 	}
 }
 

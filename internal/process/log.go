@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -59,7 +60,8 @@ func (p *Process) rotateLog() {
 
 // rotate copies a file of more than limit bytes to path.1 and truncates it. Older copies move up;
 // keep files stay, the live one included. Lines that are written between the copy's end and the
-// truncation are lost: the child holds the file open, so it cannot be renamed.
+// truncation are lost: the child holds the file open, so it cannot be renamed. Where a full disk has
+// no room for the copy all of it is lost: a log that cannot be rotated would keep the disk full.
 func rotate(path string, limit int64, keep int) error {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -73,7 +75,10 @@ func rotate(path string, limit int64, keep int) error {
 	}
 	if keep > 1 {
 		if err := keepCopy(path, keep); err != nil {
-			return err
+			if !errors.Is(err, syscall.ENOSPC) {
+				return err
+			}
+			return errors.Join(err, os.Remove(numbered(path, 1)), os.Truncate(path, 0))
 		}
 	}
 	return os.Truncate(path, 0)
