@@ -235,6 +235,23 @@ func checkDisk(l paths.Layout) []*fault.Error {
 	return found
 }
 
+// DiskFull is a fault when the file system of dir, which exists, has less than need bytes left: for a part
+// that would only crash there. It is no judgement about a dir that cannot be looked at.
+func DiskFull(dir string, need uint64) error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return nil //nolint:nilerr // Who works in dir says better what is wrong with it.
+	}
+	if free := st.Bavail * uint64(st.Bsize); free < need {
+		return &fault.Error{
+			Code:    "disk-full",
+			Summary: fmt.Sprintf("the disk is full: %s free in %s, which needs %s", bytes(free), dir, bytes(need)),
+			Hint:    "free some space there: what waits for it goes on by itself",
+		}
+	}
+	return nil
+}
+
 func diskFault(dir string, free, need uint64) *fault.Error {
 	return &fault.Error{
 		Code:    "disk-low",
