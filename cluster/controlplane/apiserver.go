@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	apiserverv1 "k8s.io/apiserver/pkg/apis/apiserver/v1"
+	"k8s.io/apiserver/pkg/server/flagz"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
@@ -27,17 +28,19 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/boxyard/boxyard/cluster/internal/config"
+	"github.com/boxyard/boxyard/cluster/internal/tlsconfig"
 )
 
 // apiserverArgs is the command line of kube-apiserver. What is not named here is upstream's default.
 func apiserverArgs(c config.Cluster) []string {
-	return []string{
+	args := []string{
+		"--admission-control-config-file=" + admissionFile(c),
 		"--advertise-address=" + c.NodeIPs[0],
 		"--allow-privileged=true",
 		"--authentication-config=" + authenticationFile(c),
 		"--authorization-mode=Node,RBAC",
 		"--client-ca-file=" + c.PKI("ca.crt"),
-		"--enable-admission-plugins=NodeRestriction",
+		"--enable-admission-plugins=EventRateLimit,NodeRestriction",
 		"--enable-bootstrap-token-auth=true",
 		"--encryption-provider-config=" + c.EncryptionConfig,
 		"--endpoint-reconciler-type=lease",
@@ -49,6 +52,7 @@ func apiserverArgs(c config.Cluster) []string {
 		"--kubelet-client-certificate=" + c.PKI("apiserver-kubelet-client.crt"),
 		"--kubelet-client-key=" + c.PKI("apiserver-kubelet-client.key"),
 		"--kubelet-preferred-address-types=InternalIP,Hostname",
+		"--profiling=false",
 		"--proxy-client-cert-file=" + c.PKI("front-proxy-client.crt"),
 		"--proxy-client-key-file=" + c.PKI("front-proxy-client.key"),
 		"--requestheader-allowed-names=front-proxy-client",
@@ -57,28 +61,36 @@ func apiserverArgs(c config.Cluster) []string {
 		"--requestheader-group-headers=X-Remote-Group",
 		"--requestheader-username-headers=X-Remote-User",
 		"--secure-port=" + strconv.Itoa(c.APIPort),
+		// Tokens live for an hour, and every client library since 2021 reads them again.
+		"--service-account-extend-token-expiration=false",
 		"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
 		"--service-account-key-file=" + c.PKI("sa.pub"),
 		"--service-account-signing-key-file=" + c.PKI("sa.key"),
 		"--service-cluster-ip-range=" + strings.Join(c.ServiceCIDRs, ","),
 		"--tls-cert-file=" + c.PKI("apiserver.crt"),
+		"--tls-cipher-suites=" + strings.Join(tlsconfig.CipherSuites(), ","),
 		"--tls-private-key-file=" + c.PKI("apiserver.key"),
 	}
+	return append(args, auditArgs(c)...)
 }
 
 // RunAPIServer serves the Kubernetes API on loopback and on the node's addresses. It returns when
 // the server has ended; a cancelled context ends it gracefully. configured is called before it
 // answers, with the identity that the server itself uses, which may do everything.
 func RunAPIServer(ctx context.Context, c config.Cluster, configured func(loopback *rest.Config)) error {
-	if err := writeAuthentication(c); err != nil {
-		return err
+	for _, write := range []func(config.Cluster) error{writeAuthentication, writeAdmission, writeAuditPolicy} {
+		if err := write(c); err != nil {
+			return err
+		}
 	}
 	s := options.NewServerRunOptions()
 	flags := pflag.NewFlagSet("kube-apiserver", pflag.ContinueOnError)
 	flags.SetNormalizeFunc(cliflag.WordSepNormalizeFunc)
-	for _, set := range s.Flags().FlagSets {
+	named := s.Flags()
+	for _, set := range named.FlagSets {
 		flags.AddFlagSet(set)
 	}
+	s.Flagz = flagz.NamedFlagSetsReader{FlagSets: named} // the upstream command sets it, not the options
 	if err := flags.Parse(apiserverArgs(c)); err != nil {
 		return fmt.Errorf("kube-apiserver arguments: %w", err)
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
+	"k8s.io/apiserver/pkg/audit/policy"
 	"sigs.k8s.io/yaml"
 
 	"github.com/boxyard/boxyard/cluster/internal/golden"
@@ -18,8 +20,14 @@ const root = "../.."
 
 func TestArgumentsAreGolden(t *testing.T) {
 	c := golden.Cluster(t, root)
+	audited := c
+	audited.Audit.Enabled = true
+	ownPolicy := audited
+	ownPolicy.Audit.PolicyFile = "/etc/boxyard/policy.yaml"
 	for name, args := range map[string][]string{
 		"kube-apiserver.args":                 apiserverArgs(c),
+		"audit.args":                          auditArgs(audited),
+		"audit.own.args":                      auditArgs(ownPolicy),
 		"kube-controller-manager.args":        controllerManagerArgs(c),
 		"kube-controller-manager.single.args": controllerManagerArgs(golden.SingleStack(c)),
 		"kube-scheduler.args":                 schedulerArgs(c),
@@ -28,12 +36,44 @@ func TestArgumentsAreGolden(t *testing.T) {
 	}
 }
 
-func TestAuthenticationIsGolden(t *testing.T) {
-	data, err := yaml.Marshal(authentication())
+func TestConfigurationFilesAreGolden(t *testing.T) {
+	admission, err := admission()
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden.Equal(t, "authentication.yaml", string(data))
+	for name, object := range map[string]any{
+		"authentication.yaml": authentication(),
+		"admission.yaml":      admission,
+		"audit-policy.yaml":   auditPolicy(),
+	} {
+		data, err := yaml.Marshal(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden.Equal(t, name, string(data))
+	}
+}
+
+func TestAuditPolicyIsAccepted(t *testing.T) {
+	data, err := yaml.Marshal(auditPolicy())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := policy.LoadPolicyFromBytes(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rule := range p.Rules {
+		if level := auditv1.Level(rule.Level); level != auditv1.LevelNone && level != auditv1.LevelMetadata {
+			t.Errorf("a rule of level %s records what is in objects", level)
+		}
+	}
+}
+
+func TestAuditIsOffByDefault(t *testing.T) {
+	if args := auditArgs(golden.Cluster(t, root)); len(args) != 0 {
+		t.Errorf("arguments %q", args)
+	}
 }
 
 func TestEtcdIsGolden(t *testing.T) {

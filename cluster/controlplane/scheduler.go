@@ -3,6 +3,7 @@ package controlplane
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/pflag"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
@@ -13,6 +14,7 @@ import (
 	"k8s.io/kubernetes/cmd/kube-scheduler/app/options"
 
 	"github.com/boxyard/boxyard/cluster/internal/config"
+	"github.com/boxyard/boxyard/cluster/internal/tlsconfig"
 )
 
 // schedulerArgs is the command line of kube-scheduler.
@@ -25,7 +27,9 @@ func schedulerArgs(c config.Cluster) []string {
 		"--client-ca-file=" + c.PKI("ca.crt"),
 		"--kubeconfig=" + kubeconfig,
 		"--leader-elect=false",
+		"--profiling=false",
 		"--requestheader-client-ca-file=" + c.PKI("front-proxy-ca.crt"),
+		"--tls-cipher-suites=" + strings.Join(tlsconfig.CipherSuites(), ","),
 		// In one process with kube-apiserver, so the same serving certificate; making one of its own
 		// at each start would take a good part of a second.
 		"--tls-cert-file=" + c.PKI("apiserver.crt"),

@@ -19,7 +19,11 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/boxyard/boxyard/cluster/internal/config"
+	"github.com/boxyard/boxyard/cluster/internal/tlsconfig"
 )
+
+// podPids is how many processes and threads a pod may have.
+const podPids = 8192
 
 // kubeletConfiguration names what differs from upstream's defaults, which stay on for everything else:
 // eviction, local-storage isolation, probes and cgroup enforcement among them.
@@ -30,6 +34,7 @@ func kubeletConfiguration(c config.Cluster) *kubeletv1beta1.KubeletConfiguration
 		HealthzBindAddress:       "127.0.0.1",
 		TLSCertFile:              c.PKI("kubelet.crt"),
 		TLSPrivateKeyFile:        c.PKI("kubelet.key"),
+		TLSCipherSuites:          tlsconfig.CipherSuites(),
 		ContainerRuntimeEndpoint: "unix://" + c.CRISocket,
 		CgroupDriver:             c.CgroupDriver,
 		CgroupRoot:               c.CgroupRoot,
@@ -43,6 +48,10 @@ func kubeletConfiguration(c config.Cluster) *kubeletv1beta1.KubeletConfiguration
 		// Without a taint or a second node there is no one to wait for.
 		RegisterNode:           new(true),
 		SeccompDefault:         new(true),
+		EnableProfilingHandler: new(false),
+		// One pod that forks without end must not take the machine's process numbers with it. Servers with many
+		// threads stay far below.
+		PodPidsLimit:           new(int64(podPids)),
 		SerializeImagePulls:    new(false),
 		MaxParallelImagePulls:  new(int32(4)),
 		MakeIPTablesUtilChains: new(false), // kube-proxy runs in nftables mode

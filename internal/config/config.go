@@ -16,6 +16,7 @@ type Config struct {
 	Docker     Docker    `json:"docker"`
 	FrontDoor  FrontDoor `json:"frontDoor"`
 	Log        Log       `json:"log"`
+	Audit      Audit     `json:"audit"`
 	Proxy      Proxy     `json:"proxy"`
 }
 
@@ -53,6 +54,15 @@ type Log struct {
 	MaxFiles  int `json:"maxFiles"`  // kept after rotation, the live one included; default 3
 }
 
+// Audit is the record of who asked the Kubernetes API for what. The files are bounded by size, number and age.
+type Audit struct {
+	Enabled    bool   `json:"enabled"`
+	PolicyFile string `json:"policyFile"` // absolute, an audit.k8s.io/v1 Policy; "" takes the built-in one
+	MaxSizeMB  int    `json:"maxSizeMB"`  // of one file before it is rotated; default 100
+	MaxBackups int    `json:"maxBackups"` // rotated files kept; default 10
+	MaxAgeDays int    `json:"maxAgeDays"` // of a rotated file before it is removed; default 30
+}
+
 // Proxy is what parts that fetch images use. Empty values fall back to the environment of `boxyard up`.
 type Proxy struct {
 	HTTP    string `json:"http"`
@@ -79,5 +89,7 @@ func Default() Config {
 		Docker:    Docker{Socket: "auto"},
 		FrontDoor: FrontDoor{Port: 80},
 		Log:       Log{MaxSizeMB: 20, MaxFiles: 3},
+		// The numbers of the CIS benchmark (docs/security.md, 1.2.17 to 1.2.19).
+		Audit: Audit{MaxSizeMB: 100, MaxBackups: 10, MaxAgeDays: 30},
 	}
 }

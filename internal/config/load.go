@@ -150,6 +150,11 @@ func conformValue(path string, value any, want reflect.Type) (any, error) {
 			return nil, wrongType(path, value, "a whole number")
 		}
 		return value, nil
+	case reflect.Bool:
+		if _, ok := value.(bool); !ok {
+			return nil, wrongType(path, value, "true or false")
+		}
+		return value, nil
 	case reflect.String:
 		return conformString(path, value)
 	case reflect.Slice:

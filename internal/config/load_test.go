@@ -40,6 +40,7 @@ func TestLoad(t *testing.T) {
 		},
 		"off is a word here":      {"network: {ipv6: off}\ndocker: {socket: on}\n", with(func(c *Config) { c.Network.IPv6, c.Docker.Socket = "off", "on" })},
 		"a key without a value":   {"nodeName:\nlog:\n", Default()},
+		"a switch":                {"audit: {enabled: true}\n", with(func(c *Config) { c.Audit.Enabled = true })},
 		"a list":                  {"without: [cluster]\n", with(func(c *Config) { c.Without = []string{"cluster"} })},
 		"JSON is YAML":            {`{"nodeName": "laptop-7"}`, with(func(c *Config) { c.NodeName = "laptop-7" })},
 		"a quoted number is text": {`nodeName: "42"`, with(func(c *Config) { c.NodeName = "42" })},
@@ -113,6 +114,11 @@ func TestLoadRefuses(t *testing.T) {
 		"ranges that overlap":   {"network: {podCIDR: 10.40.0.0/13}\n", []string{"network.serviceCIDR"}, []string{"network.podCIDR (10.40.0.0/13)"}},
 		"log size":              {"log: {maxSizeMB: 0}\n", []string{"log.maxSizeMB is 0"}, nil},
 		"log files":             {"log: {maxFiles: 1000}\n", []string{"log.maxFiles is 1000"}, nil},
+		"a word for a switch":   {"audit: {enabled: 'yes'}\n", []string{`audit.enabled is "yes"`}, []string{"true or false"}},
+		"relative audit policy": {"audit: {policyFile: policy.yaml}\n", []string{`audit.policyFile is "policy.yaml"`}, []string{"absolute path"}},
+		"audit size":            {"audit: {maxSizeMB: 0}\n", []string{"audit.maxSizeMB is 0"}, []string{"1 to 10240"}},
+		"audit backups":         {"audit: {maxBackups: -1}\n", []string{"audit.maxBackups is -1"}, nil},
+		"audit age":             {"audit: {maxAgeDays: 9999}\n", []string{"audit.maxAgeDays is 9999"}, []string{"30"}},
 		"proxy":                 {"proxy: {http: 'proxy:3128'}\n", []string{"proxy.http"}, []string{"http://proxy.example.com:3128"}},
 	}
 	for name, tt := range tests {

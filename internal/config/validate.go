@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -33,7 +34,7 @@ func (c Config) Validate() error {
 	checks := []func() error{
 		c.validatePort, c.validateFrontDoor, c.validateNames, c.validateWithout,
 		c.Network.validateSwitch, c.Network.validateBridges, c.Network.validateRanges,
-		c.Docker.validate, c.Log.validate, c.Proxy.validate,
+		c.Docker.validate, c.Log.validate, c.Audit.validate, c.Proxy.validate,
 	}
 	for _, check := range checks {
 		if err := check(); err != nil {
@@ -189,6 +190,26 @@ func (l Log) validate() error {
 	}
 	if l.MaxFiles < 1 || l.MaxFiles > 100 {
 		return notAllowed("log.maxFiles", l.MaxFiles, "1 to 100; the default is 3")
+	}
+	return nil
+}
+
+func (a Audit) validate() error {
+	if a.PolicyFile != "" && !filepath.IsAbs(a.PolicyFile) {
+		return notAllowed("audit.policyFile", a.PolicyFile, "an absolute path, such as /etc/boxyard/audit-policy.yaml")
+	}
+	for _, limit := range []struct {
+		key         string
+		value, most int
+		usual       string
+	}{
+		{"audit.maxSizeMB", a.MaxSizeMB, 10240, "100"},
+		{"audit.maxBackups", a.MaxBackups, 1000, "10"},
+		{"audit.maxAgeDays", a.MaxAgeDays, 3650, "30"},
+	} {
+		if limit.value < 1 || limit.value > limit.most {
+			return notAllowed(limit.key, limit.value, fmt.Sprintf("1 to %d; the default is %s", limit.most, limit.usual))
+		}
 	}
 	return nil
 }

@@ -129,6 +129,10 @@ func (m *machine) cluster() *cluster.Component {
 		Bridge:     m.config.Network.Bridge,
 		CgroupRoot: m.cgroup.Kubelet(), CgroupDriver: m.facts.CgroupDriver, Cgroup: m.cgroup.OfPart("cluster"),
 		ImagesInUseFile: m.imagesInUseFile(), ResolvConf: podResolvConf(),
+		Audit: cluster.Audit{
+			Enabled: m.config.Audit.Enabled, PolicyFile: m.config.Audit.PolicyFile, LogFile: m.layout.AuditLog(),
+			MaxSizeMB: m.config.Audit.MaxSizeMB, MaxBackups: m.config.Audit.MaxBackups, MaxAgeDays: m.config.Audit.MaxAgeDays,
+		},
 	}, m.config.Log)
 	c.Keep = m.keep
 	return c

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/boxyard/boxyard/internal/audit"
 	"github.com/boxyard/boxyard/internal/cgroup"
 	"github.com/boxyard/boxyard/internal/component/frontdoor"
 	"github.com/boxyard/boxyard/internal/config"
@@ -80,6 +81,9 @@ func (d *daemon) prepare(ctx context.Context) (*machine, error) {
 	if c, err = state.apply(c, d.o.Chosen); err != nil {
 		return nil, err
 	}
+	if err := checkAudit(c); err != nil {
+		return nil, err
+	}
 	own := ownPIDs(l)
 	if facts, err = preflight(ctx, facts, c, l, own); err != nil {
 		return nil, err
@@ -98,6 +102,14 @@ func (d *daemon) prepare(ctx context.Context) (*machine, error) {
 		}
 	}
 	return m, d.make(ctx, m, source)
+}
+
+// checkAudit looks at the audit policy here, so that a faulty one starts nothing.
+func checkAudit(c config.Config) error {
+	if slices.Contains(c.Without, "cluster") || !c.Audit.Enabled || c.Audit.PolicyFile == "" {
+		return nil
+	}
+	return audit.Check(c.Audit.PolicyFile)
 }
 
 // preflight returns the facts that it has judged. What will pass by itself is waited for.

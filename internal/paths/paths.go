@@ -35,6 +35,7 @@ func (l Layout) StateFile() string     { return filepath.Join(l.Data, "state.jso
 func (l Layout) LogFile(part string) string {
 	return filepath.Join(l.Log, part+".log")
 }
+func (l Layout) AuditLog() string { return filepath.Join(l.Log, "audit", "audit.log") } // 0600 in a directory of 0700
 
 // Sockets that others connect to.
 func (l Layout) ContainerdSocket() string {

@@ -32,7 +32,18 @@ type Cluster struct {
 	Bridge            string   `json:"bridge"`
 	ImagesInUseFile   string   `json:"imagesInUseFile"`
 	ResolvConf        string   `json:"resolvConf"`
+	Audit             Audit    `json:"audit"`
 	Version           string   `json:"version"`
+}
+
+// Audit is the audit log of kube-apiserver.
+type Audit struct {
+	Enabled    bool   `json:"enabled"`
+	PolicyFile string `json:"policyFile"` // "" takes the built-in policy
+	LogFile    string `json:"logFile"`
+	MaxSizeMB  int    `json:"maxSizeMB"`  // of one file before it is rotated
+	MaxBackups int    `json:"maxBackups"` // rotated files kept
+	MaxAgeDays int    `json:"maxAgeDays"` // of a rotated file
 }
 
 // PKI joins a name to the certificate directory.
@@ -63,6 +74,8 @@ func LoadCluster(file string) (Cluster, error) {
 		return Cluster{}, fmt.Errorf("%s: nodeIPs, serviceCIDRs and clusterDNS may not be empty", file)
 	case len(c.PodCIDRs) == 0 || len(c.PodCIDRs) != len(c.NodeCIDRMaskSizes):
 		return Cluster{}, fmt.Errorf("%s: nodeCIDRMaskSizes needs one number for each of podCIDRs", file)
+	case c.Audit.Enabled && c.Audit.LogFile == "":
+		return Cluster{}, fmt.Errorf("%s: audit.logFile may not be empty", file)
 	}
 	return c, nil
 }

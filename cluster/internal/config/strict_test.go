@@ -18,6 +18,7 @@ func TestLoadRefuses(t *testing.T) {
 		"a second value":  {string(good) + "{}", "more than one"},
 		"too few sizes":   {strings.Replace(string(good), "    22,\n", "", 1), "nodeCIDRMaskSizes"},
 		"no node address": {`{"nodeName":"a"}`, "nodeIPs"},
+		"no audit log":    {strings.NewReplacer(`"enabled": false`, `"enabled": true`, "/var/log/boxyard/audit/audit.log", "").Replace(string(good)), "audit.logFile"},
 		"nothing":         {"", "decode"},
 	}
 	for name, test := range tests {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/boxyard/boxyard/internal/atomicfile"
 	"github.com/boxyard/boxyard/internal/config"
+	"github.com/boxyard/boxyard/internal/host"
 	"github.com/boxyard/boxyard/internal/process"
 	"github.com/boxyard/boxyard/internal/readiness"
 )
@@ -52,6 +53,10 @@ func (c *Component) Name() string { return name }
 // Requires implements supervisor.Component: the kubelet ends its process where it finds no runtime.
 func (c *Component) Requires() []string { return []string{"containerd", "network"} }
 
+// leastDisk is what etcd cannot do without: the pages of a few commits. Without space it ends its process at the
+// first write, with its reason in the midst of a log.
+const leastDisk = 16 << 20
+
 // Prepare writes cluster.json.
 func (c *Component) Prepare(context.Context) error {
 	for dir, mode := range map[string]os.FileMode{
@@ -61,6 +66,12 @@ func (c *Component) Prepare(context.Context) error {
 		if err := os.MkdirAll(dir, mode); err != nil {
 			return fmt.Errorf("make the cluster's directories: %w", err)
 		}
+	}
+	if err := host.DiskFull(c.o.Layout.DataOf(name), leastDisk); err != nil {
+		return err
+	}
+	if err := c.o.Audit.check(); err != nil {
+		return err
 	}
 	data, err := NewConfig(c.o).encode()
 	if err != nil {

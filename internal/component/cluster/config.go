@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"path/filepath"
 
+	"github.com/boxyard/boxyard/internal/audit"
 	"github.com/boxyard/boxyard/internal/paths"
 )
 
@@ -34,6 +35,26 @@ type Options struct {
 
 	ImagesInUseFile string
 	ResolvConf      string
+
+	Audit Audit
+}
+
+// Audit is cluster.json's audit, and what config.yaml says of it.
+type Audit struct {
+	Enabled    bool   `json:"enabled"`
+	PolicyFile string `json:"policyFile"` // "" takes the cluster process' own policy
+	LogFile    string `json:"logFile"`
+	MaxSizeMB  int    `json:"maxSizeMB"`
+	MaxBackups int    `json:"maxBackups"`
+	MaxAgeDays int    `json:"maxAgeDays"`
+}
+
+// check looks at the policy before each start: the file may have changed since `up` looked.
+func (a Audit) check() error {
+	if !a.Enabled || a.PolicyFile == "" {
+		return nil
+	}
+	return audit.Check(a.PolicyFile)
 }
 
 // Config is cluster.json.
@@ -57,6 +78,7 @@ type Config struct {
 	Bridge            string   `json:"bridge"`
 	ImagesInUseFile   string   `json:"imagesInUseFile"`
 	ResolvConf        string   `json:"resolvConf"`
+	Audit             Audit    `json:"audit"`
 	Version           string   `json:"version"`
 }
 
@@ -82,6 +104,7 @@ func NewConfig(o Options) Config {
 		Bridge:            o.Bridge,
 		ImagesInUseFile:   o.ImagesInUseFile,
 		ResolvConf:        o.ResolvConf,
+		Audit:             o.Audit,
 		Version:           o.Boxyard,
 	}
 }

@@ -28,6 +28,9 @@ func options() Options {
 		CgroupDriver:    "cgroupfs",
 		ImagesInUseFile: "/var/lib/boxyard/images-in-use.json",
 		ResolvConf:      "/etc/resolv.conf",
+		Audit: Audit{
+			LogFile: paths.Default().AuditLog(), MaxSizeMB: 100, MaxBackups: 10, MaxAgeDays: 30,
+		},
 	}
 }
 
@@ -50,5 +53,20 @@ func TestSingleStackHasOneMaskSize(t *testing.T) {
 	o.PodCIDRs = o.PodCIDRs[:1]
 	if d := cmp.Diff([]int{22}, NewConfig(o).NodeCIDRMaskSizes); d != "" {
 		t.Error(d)
+	}
+}
+
+func TestAuditPolicyIsLookedAtBeforeEachStart(t *testing.T) {
+	for name, tt := range map[string]struct {
+		audit Audit
+		wrong bool
+	}{
+		"off":      {Audit{PolicyFile: "/nonexistent"}, false},
+		"built in": {Audit{Enabled: true}, false},
+		"missing":  {Audit{Enabled: true, PolicyFile: "/nonexistent"}, true},
+	} {
+		if err := tt.audit.check(); (err != nil) != tt.wrong {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
