@@ -63,6 +63,8 @@ func ours(ctx context.Context, client kubernetes.Interface, c config.Cluster) er
 	for _, slice := range dnsEndpointSlices(c) {
 		errs = append(errs, ensureObject(ctx, client.DiscoveryV1().EndpointSlices(dnsNamespace), slice, sameSlice))
 	}
+	accounts := client.CoreV1().ServiceAccounts(metav1.NamespaceDefault)
+	errs = append(errs, ensureObject(ctx, accounts, defaultAccount(), anyAccount))
 	return errors.Join(errs...)
 }
 
@@ -121,6 +123,8 @@ func sameBinding(have, want *rbacv1.ClusterRoleBinding) bool {
 
 // anyClass: a system priority class cannot be changed (pkg/apis/scheduling/validation).
 func anyClass(_, _ *schedulingv1.PriorityClass) bool { return false }
+
+func anyAccount(_, _ *corev1.ServiceAccount) bool { return false }
 
 func sameService(have, want *corev1.Service) bool {
 	changed := false

@@ -50,8 +50,8 @@ func TestOursWritesOnlyOnce(t *testing.T) {
 			writes[a.GetVerb()]++
 		}
 	}
-	// Two roles, three bindings, two priority classes, a Service and its slice.
-	if writes["create"] != 9 || len(writes) != 1 {
+	// Two roles, three bindings, two priority classes, a Service and its slice, a ServiceAccount.
+	if writes["create"] != 10 || len(writes) != 1 {
 		t.Errorf("writes: %v", writes)
 	}
 }

@@ -131,6 +131,12 @@ func dnsEndpointSlice(c config.Cluster, address string) *discoveryv1.EndpointSli
 	}
 }
 
+// defaultAccount is the one that a pod needs to be admitted. Its controller makes it too, a moment after all else
+// is ready: who types `kubectl run` as soon as `up` returns would be refused.
+func defaultAccount() *corev1.ServiceAccount {
+	return &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default", Namespace: metav1.NamespaceDefault}}
+}
+
 func family(ip string) corev1.IPFamily {
 	if address, err := netip.ParseAddr(ip); err == nil && address.Is6() {
 		return corev1.IPv6Protocol
