@@ -48,11 +48,14 @@ build: deps ## Build bin/boxyard, one file with everything in it.
 payload-dir: deps ## Build build/payload only, for boxyard up --payload-dir.
 	@$(MAKE) --no-print-directory -j $(JOBS) $(payload) build/links.stamp build/boxyard
 
-examples: ## Compile the programs of examples/hello, which its Dockerfiles copy.
-	@$(MAKE) --no-print-directory examples/hello/bin/web examples/hello/bin/store
+examples: ## Compile the programs that Dockerfiles of the examples and of tests copy.
+	@$(MAKE) --no-print-directory examples/hello/bin/web examples/hello/bin/store build/test/server
 
 examples/hello/bin/%: $(call sources,examples/hello/web examples/hello/store)
 	go build -ldflags '-s -w' -o $@ ./examples/hello/$*
+
+build/test/server: $(call sources,test/server)
+	go build -ldflags '-s -w' -o $@ ./test/server
 
 # Rewritten only when the content changes: a new date alone would link everything anew.
 .PHONY: FORCE
@@ -156,7 +159,7 @@ reproducible: build ## Build again in another directory with an empty build cach
 # ---- test ----
 
 # Packages whose dependencies are small enough to compile a second time for the race detector.
-race_packages := ./cmd/... ./internal/... ./tools/... ./examples/... ./test/architecture/... ./test/conformance/... ./test/load/... ./test/demo/...
+race_packages := ./cmd/... ./internal/... ./tools/... ./examples/... ./test/architecture/... ./test/conformance/... ./test/load/... ./test/demo/... ./test/server/...
 
 .PHONY: test test-unit test-integration test-faults test-vm demo
 test: test-unit test-integration ## Run the unit and the integration tests.
