@@ -181,10 +181,19 @@ func (c *Component) beforeStop(ctx context.Context, keep bool) error {
 	if err := writeConfig(c.o, false); err != nil {
 		return err
 	}
+	// While dockerd starts, the signal would end it, and containers of an earlier life would go on.
+	answers := func(client.SystemInfoResult) bool { return true }
+	if err := untilInfo(ctx, c.o.Layout.DockerSocket(), answers); err != nil {
+		return errors.Join(errors.New("dockerd does not answer, containers may go on"), err)
+	}
 	if err := c.reload(); err != nil {
 		return err
 	}
-	return waitLiveRestoreOff(ctx, c.o.Layout.DockerSocket())
+	off := func(answer client.SystemInfoResult) bool { return !answer.Info.LiveRestoreEnabled }
+	if err := untilInfo(ctx, c.o.Layout.DockerSocket(), off); err != nil {
+		return errors.Join(errors.New("dockerd did not turn live-restore off, containers may go on"), err)
+	}
+	return nil
 }
 
 func (c *Component) reload() error {
@@ -198,7 +207,8 @@ func (c *Component) reload() error {
 	return nil
 }
 
-func waitLiveRestoreOff(ctx context.Context, socket string) error {
+// untilInfo asks dockerd about itself until good says so, for five seconds.
+func untilInfo(ctx context.Context, socket string, good func(client.SystemInfoResult) bool) error {
 	cli, err := client.New(client.WithHost("unix://" + socket))
 	if err != nil {
 		return fmt.Errorf("connect to dockerd: %w", err)
@@ -210,12 +220,12 @@ func waitLiveRestoreOff(ctx context.Context, socket string) error {
 	defer tick.Stop()
 	for {
 		answer, err := cli.Info(ctx, client.InfoOptions{})
-		if err == nil && !answer.Info.LiveRestoreEnabled {
+		if err == nil && good(answer) {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(errors.New("dockerd did not turn live-restore off, containers may go on"), err)
+			return errors.Join(ctx.Err(), err)
 		case <-tick.C:
 		}
 	}
