@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -81,7 +82,7 @@ func (b box) audited() []event {
 func (b box) finds(verb, resource, name string) event {
 	b.t.Helper()
 	for _, e := range b.audited() {
-		if e.Verb == verb && e.ObjectRef.Resource == resource && e.ObjectRef.Name == name {
+		if e.Verb == verb && path.Join(e.ObjectRef.Resource, e.ObjectRef.Subresource) == resource && e.ObjectRef.Name == name {
 			return e
 		}
 	}
@@ -97,7 +98,7 @@ func auditBuiltIn(b box) {
 	b.kubectl("create", "deployment", "watched", "--image=boxyard/base", "--replicas=0")
 	b.kubectl("create", "token", "default")
 	for _, want := range [][3]string{
-		{"create", "secrets", "hidden"}, {"get", "secrets", "hidden"}, {"create", "configmaps", "plain"}, {"create", "deployments", "watched"}, {"create", "serviceaccounts", "default"},
+		{"create", "secrets", "hidden"}, {"get", "secrets", "hidden"}, {"create", "configmaps", "plain"}, {"create", "deployments", "watched"}, {"create", "serviceaccounts/token", "default"},
 	} {
 		e := b.finds(want[0], want[1], want[2])
 		if e.User.Username != "boxyard:admin" || e.Level != "Metadata" || e.ResponseStatus.Code < 200 || e.ResponseStatus.Code > 299 {
