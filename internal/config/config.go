@@ -15,6 +15,7 @@ type Config struct {
 	Network    Network   `json:"network"`
 	Docker     Docker    `json:"docker"`
 	FrontDoor  FrontDoor `json:"frontDoor"`
+	Storage    Storage   `json:"storage"`
 	Log        Log       `json:"log"`
 	Audit      Audit     `json:"audit"`
 	Proxy      Proxy     `json:"proxy"`
@@ -46,6 +47,12 @@ type Docker struct {
 type FrontDoor struct {
 	// Port is its TCP port on loopback; 0 leaves it out.
 	Port int `json:"port"`
+}
+
+// Storage has where the volumes of Kubernetes' claims are made.
+type Storage struct {
+	// Path may be changed: volumes that are there stay where they are.
+	Path string `json:"path"` // default /var/lib/boxyard/volumes
 }
 
 // Log bounds the log files of the parts.
@@ -88,6 +95,7 @@ func Default() Config {
 		},
 		Docker:    Docker{Socket: "auto"},
 		FrontDoor: FrontDoor{Port: 80},
+		Storage:   Storage{Path: "/var/lib/boxyard/volumes"},
 		Log:       Log{MaxSizeMB: 20, MaxFiles: 3},
 		// The numbers of the CIS benchmark (docs/security.md, 1.2.17 to 1.2.19).
 		Audit: Audit{MaxSizeMB: 100, MaxBackups: 10, MaxAgeDays: 30},

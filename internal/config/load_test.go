@@ -43,6 +43,8 @@ func TestLoad(t *testing.T) {
 		"a switch":                {"audit: {enabled: true}\n", with(func(c *Config) { c.Audit.Enabled = true })},
 		"a list":                  {"without: [cluster]\n", with(func(c *Config) { c.Without = []string{"cluster"} })},
 		"JSON is YAML":            {`{"nodeName": "laptop-7"}`, with(func(c *Config) { c.NodeName = "laptop-7" })},
+		"a place for volumes":     {"storage: {path: /srv/volumes}\n", with(func(c *Config) { c.Storage.Path = "/srv/volumes" })},
+		"the default for volumes": {"storage: {path: /var/lib/boxyard/volumes}\n", Default()},
 		"a quoted number is text": {`nodeName: "42"`, with(func(c *Config) { c.NodeName = "42" })},
 	}
 	for name, tt := range tests {
@@ -100,6 +102,12 @@ func TestLoadRefuses(t *testing.T) {
 		"cgroup root":           {"cgroupRoot: ../x\n", []string{"cgroupRoot"}, nil},
 		"unknown part":          {"without: [clusters]\n", []string{`without is "clusters"`}, []string{"did you mean cluster?"}},
 		"ipv6":                  {"network: {ipv6: maybe}\n", []string{`network.ipv6 is "maybe"`}, []string{"auto, on or off"}},
+		"volumes, relative":     {"storage: {path: volumes}\n", []string{`storage.path is "volumes"`}, []string{"absolute"}},
+		"volumes, not clean":    {"storage: {path: /srv/../etc}\n", []string{"storage.path"}, nil},
+		"volumes of the system": {"storage: {path: /etc/volumes}\n", []string{"storage.path"}, []string{"/srv/volumes"}},
+		"volumes everywhere":    {"storage: {path: /}\n", []string{"storage.path"}, nil},
+		"volumes in our data":   {"storage: {path: /var/lib/boxyard/pki}\n", []string{"storage.path"}, nil},
+		"volumes, two lines":    {"storage: {path: \"/srv/a\\nb\"}\n", []string{"storage.path"}, nil},
 		"socket":                {"docker: {socket: never}\n", []string{"docker.socket"}, nil},
 		"long bridge name":      {"network: {bridge: abcdefghijklmnop}\n", []string{"network.bridge"}, []string{"1 to 15"}},
 		"empty bridge name":     {"network: {bridge: ''}\n", []string{"network.bridge"}, nil},

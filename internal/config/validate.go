@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // DNSPort is the port that the dns process listens on, UDP and TCP.
@@ -34,7 +35,7 @@ func (c Config) Validate() error {
 	checks := []func() error{
 		c.validatePort, c.validateFrontDoor, c.validateNames, c.validateWithout,
 		c.Network.validateSwitch, c.Network.validateBridges, c.Network.validateRanges,
-		c.Docker.validate, c.Log.validate, c.Audit.validate, c.Proxy.validate,
+		c.Docker.validate, c.Storage.validate, c.Log.validate, c.Audit.validate, c.Proxy.validate,
 	}
 	for _, check := range checks {
 		if err := check(); err != nil {
@@ -99,6 +100,20 @@ func (n Network) validateSwitch() error {
 
 func (d Docker) validate() error {
 	return validateSwitch("docker.socket", d.Socket)
+}
+
+// validate keeps volumes out of what belongs to the kernel, to the packages of the host, to a reboot or to our
+// other parts.
+func (s Storage) validate() error {
+	taken := []string{
+		"/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr", "/var/lib/boxyard", "/var/lib/kubelet",
+	}
+	within := func(dir string) bool { return s.Path == dir || strings.HasPrefix(s.Path, dir+"/") }
+	proper := filepath.IsAbs(s.Path) && filepath.Clean(s.Path) == s.Path && !strings.ContainsFunc(s.Path, unicode.IsControl)
+	if s.Path == Default().Storage.Path || proper && s.Path != "/" && !slices.ContainsFunc(taken, within) {
+		return nil
+	}
+	return notAllowed("storage.path", s.Path, "the absolute path of a directory for volumes, such as /srv/volumes, outside those of the system; the default is "+Default().Storage.Path)
 }
 
 func validateSwitch(key, value string) error {

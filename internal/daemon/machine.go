@@ -96,7 +96,7 @@ func (d *daemon) prepare(ctx context.Context) (*machine, error) {
 		return nil, err
 	}
 	m.keep = d.keepContainers
-	if used, same := state.used(version.Version, c.CgroupRoot); created || !same {
+	if used, same := state.used(version.Version, c, presence); created || !same {
 		if err := used.Save(l.StateFile()); err != nil {
 			return nil, fmt.Errorf("write what was decided at creation: %w", err)
 		}

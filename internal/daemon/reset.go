@@ -72,6 +72,9 @@ func Reset(ctx context.Context, l paths.Layout) error {
 	for path, was := range e.state.Before {
 		errs = append(errs, restore(path, was))
 	}
+	for dir, was := range e.state.VolumeDirs {
+		errs = append(errs, removeVolumes(dir, was, workload.MountsUnder))
+	}
 	errs = append(errs,
 		removeOutside(),
 		os.RemoveAll(l.Kubeconfig()), removeEmpty(l.Config),

@@ -3,6 +3,7 @@ package daemon
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -32,6 +33,8 @@ type State struct {
 	UsedBy       string    `json:"usedBy"`    // Boxyard's version at the last start
 	// Before is how paths outside our own directories were, which parts write to: reset goes by it.
 	Before map[string]Presence `json:"before"`
+	// VolumeDirs are the directories that may hold volumes (storage.path), and how each was before: reset goes by it.
+	VolumeDirs map[string]Presence `json:"volumeDirs,omitempty"`
 	// NFTTables are the nft tables of the time before Boxyard.
 	NFTTables []string `json:"nftTables"`
 }
@@ -172,9 +175,14 @@ func nth(list []string, i int) string {
 	return ""
 }
 
-// used is s as this Boxyard leaves it; same says that nothing has changed.
-func (s State) used(boxyard, cgroupRoot string) (used State, same bool) {
+// used is s as this Boxyard leaves it; same says that nothing has changed. before looks at a directory.
+func (s State) used(boxyard string, c config.Config, before func(dir string) Presence) (used State, same bool) {
 	used = s
-	used.Version, used.UsedBy, used.CgroupRoot = stateFormat, boxyard, cgroupRoot
-	return used, s.Version == used.Version && s.UsedBy == used.UsedBy && s.CgroupRoot == used.CgroupRoot
+	used.Version, used.UsedBy, used.CgroupRoot = stateFormat, boxyard, c.CgroupRoot
+	_, known := s.VolumeDirs[c.Storage.Path]
+	if !known {
+		used.VolumeDirs = map[string]Presence{c.Storage.Path: before(c.Storage.Path)}
+		maps.Copy(used.VolumeDirs, s.VolumeDirs)
+	}
+	return used, known && s.Version == used.Version && s.UsedBy == used.UsedBy && s.CgroupRoot == used.CgroupRoot
 }

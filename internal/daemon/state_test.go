@@ -110,13 +110,24 @@ func TestLoadState(t *testing.T) {
 }
 
 func TestUsedKeepsDecisions(t *testing.T) {
-	s := State{Version: 1, NodeName: "one", CreatedBy: "v1", UsedBy: "v1"}
-	if _, same := s.used("v1", s.CgroupRoot); !same {
-		t.Error("nothing has changed")
+	before := func(string) Presence { return Used }
+	c := config.Default()
+	s := State{
+		Version: 1, NodeName: "one", CreatedBy: "v1", UsedBy: "v1", CgroupRoot: c.CgroupRoot,
+		VolumeDirs: map[string]Presence{c.Storage.Path: Absent},
 	}
-	got, same := s.used("v2", "other")
-	if want := (State{Version: 1, NodeName: "one", CreatedBy: "v1", UsedBy: "v2", CgroupRoot: "other"}); same || cmp.Diff(want, got) != "" {
+	if got, same := s.used("v1", c, before); !same || cmp.Diff(s, got) != "" {
+		t.Errorf("nothing has changed: %s", cmp.Diff(s, got))
+	}
+	want := s
+	want.UsedBy, want.CgroupRoot = "v2", "other"
+	want.VolumeDirs = map[string]Presence{c.Storage.Path: Absent, "/srv/volumes": Used}
+	c.CgroupRoot, c.Storage.Path = "other", "/srv/volumes"
+	if got, same := s.used("v2", c, before); same || cmp.Diff(want, got) != "" {
 		t.Error(cmp.Diff(want, got))
+	}
+	if len(s.VolumeDirs) != 1 {
+		t.Error("the state before was changed")
 	}
 }
 

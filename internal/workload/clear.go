@@ -17,12 +17,7 @@ import (
 // UnmountUnder unmounts, lazily and deepest first, everything that is mounted on the given
 // directories' insides; a mount on a directory itself stays.
 func UnmountUnder(dirs ...string) error {
-	f, err := os.Open("/proc/self/mountinfo")
-	if err != nil {
-		return fmt.Errorf("read the mounts: %w", err)
-	}
-	defer f.Close()
-	points, err := mountsUnder(f, dirs)
+	points, err := MountsUnder(dirs...)
 	if err != nil {
 		return err
 	}
@@ -34,6 +29,16 @@ func UnmountUnder(dirs ...string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// MountsUnder gives the mount points strictly beneath dirs, the last mounted first.
+func MountsUnder(dirs ...string) ([]string, error) {
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return nil, fmt.Errorf("read the mounts: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	return mountsUnder(f, dirs)
 }
 
 // mountsUnder gives the mount points strictly beneath dirs, the last mounted first: a mount

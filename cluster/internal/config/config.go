@@ -33,6 +33,7 @@ type Cluster struct {
 	ImagesInUseFile   string   `json:"imagesInUseFile"`
 	ResolvConf        string   `json:"resolvConf"`
 	Audit             Audit    `json:"audit"`
+	VolumesDir        string   `json:"volumesDir"` // where volumes of claims are made
 	Version           string   `json:"version"`
 }
 

@@ -35,6 +35,7 @@ type Options struct {
 
 	ImagesInUseFile string
 	ResolvConf      string
+	VolumesDir      string
 
 	Audit Audit
 }
@@ -79,6 +80,7 @@ type Config struct {
 	ImagesInUseFile   string   `json:"imagesInUseFile"`
 	ResolvConf        string   `json:"resolvConf"`
 	Audit             Audit    `json:"audit"`
+	VolumesDir        string   `json:"volumesDir"`
 	Version           string   `json:"version"`
 }
 
@@ -105,6 +107,7 @@ func NewConfig(o Options) Config {
 		ImagesInUseFile:   o.ImagesInUseFile,
 		ResolvConf:        o.ResolvConf,
 		Audit:             o.Audit,
+		VolumesDir:        o.VolumesDir,
 		Version:           o.Boxyard,
 	}
 }
