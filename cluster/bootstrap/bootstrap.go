@@ -11,19 +11,22 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	apiregistration "k8s.io/kube-aggregator/pkg/client/clientset_generated/clientset/typed/apiregistration/v1"
 	schedulingapi "k8s.io/kubernetes/pkg/apis/scheduling/v1"
 
 	"github.com/boxyard/boxyard/cluster/internal/config"
+	"github.com/boxyard/boxyard/cluster/storage"
 )
 
 // Run makes our objects, and tries again while the API is still starting: kube-system and the service ranges
 // are themselves made by the API server's hooks. failed is called with each failure; the error is that of ctx.
-func Run(ctx context.Context, client kubernetes.Interface, c config.Cluster, failed func(error)) error {
-	return until(ctx, func() error { return ours(ctx, client, c) }, failed)
+func Run(ctx context.Context, client kubernetes.Interface, services apiregistration.APIServicesGetter, c config.Cluster, failed func(error)) error {
+	return until(ctx, func() error { return errors.Join(ours(ctx, client, c), served(ctx, services)) }, failed)
 }
 
 // UntilRoles is Roles, tried again like Run.
@@ -57,6 +60,9 @@ func ours(ctx context.Context, client kubernetes.Interface, c config.Cluster) er
 	}
 	for _, class := range schedulingapi.SystemPriorityClasses() {
 		errs = append(errs, ensureObject(ctx, client.SchedulingV1().PriorityClasses(), class, anyClass))
+	}
+	for _, class := range storage.Classes() {
+		errs = append(errs, ensureObject(ctx, client.StorageV1().StorageClasses(), class, whatUsersMade))
 	}
 	services := client.CoreV1().Services(dnsNamespace)
 	errs = append(errs, replaceAddress(ctx, client, c), ensureObject(ctx, services, dnsServiceObject(c), sameService))
@@ -120,6 +126,9 @@ func sameRole(have, want *rbacv1.ClusterRole) bool { return assign(&have.Rules, 
 func sameBinding(have, want *rbacv1.ClusterRoleBinding) bool {
 	return assign(&have.Subjects, want.Subjects)
 }
+
+// whatUsersMade of a StorageClass stays: another one may be the default now.
+func whatUsersMade(_, _ *storagev1.StorageClass) bool { return false }
 
 // anyClass: a system priority class cannot be changed (pkg/apis/scheduling/validation).
 func anyClass(_, _ *schedulingv1.PriorityClass) bool { return false }

@@ -7,9 +7,12 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
+	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
+	aggregatorfake "k8s.io/kube-aggregator/pkg/client/clientset_generated/clientset/fake"
 	"sigs.k8s.io/yaml"
 
 	"github.com/boxyard/boxyard/cluster/internal/golden"
+	"github.com/boxyard/boxyard/cluster/storage"
 )
 
 const root = "../.."
@@ -20,6 +23,10 @@ func TestObjectsAreGolden(t *testing.T) {
 	for _, o := range dnsEndpointSlices(c) {
 		objects = append(objects, o)
 	}
+	for _, class := range storage.Classes() {
+		objects = append(objects, class)
+	}
+	objects = append(objects, metricsService())
 	for _, o := range clusterRoles() {
 		objects = append(objects, o)
 	}
@@ -50,9 +57,37 @@ func TestOursWritesOnlyOnce(t *testing.T) {
 			writes[a.GetVerb()]++
 		}
 	}
-	// Two roles, three bindings, two priority classes, a Service and its slice, a ServiceAccount.
-	if writes["create"] != 10 || len(writes) != 1 {
+	// Three roles, three bindings, two priority and two storage classes, a Service and its slice, a ServiceAccount.
+	if writes["create"] != 13 || len(writes) != 1 {
 		t.Errorf("writes: %v", writes)
+	}
+}
+
+func TestServedTakesTheMetricsBack(t *testing.T) {
+	others := metricsService()
+	others.Spec.Service = &apiregistrationv1.ServiceReference{Namespace: "kube-system", Name: "metrics-server"}
+	client := aggregatorfake.NewSimpleClientset(others)
+	for range 2 {
+		if err := served(t.Context(), client.ApiregistrationV1()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := client.ApiregistrationV1().APIServices().Get(t.Context(), "v1beta1.metrics.k8s.io", metav1.GetOptions{})
+	if err != nil || got.Spec.Service != nil {
+		t.Errorf("API service: %+v, %v", got, err)
+	}
+}
+
+func TestOursKeepsWhatUsersMadeOfAStorageClass(t *testing.T) {
+	c, class := golden.Cluster(t, root), storage.Classes()[0]
+	class.Annotations = nil // another one is the default
+	client := fake.NewClientset(class)
+	if err := ours(t.Context(), client, c); err != nil {
+		t.Fatal(err)
+	}
+	got, err := client.StorageV1().StorageClasses().Get(t.Context(), class.Name, metav1.GetOptions{})
+	if err != nil || len(got.Annotations) != 0 {
+		t.Errorf("class: %+v, %v", got, err)
 	}
 }
 

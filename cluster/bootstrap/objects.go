@@ -7,6 +7,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
@@ -23,7 +24,8 @@ const (
 // readOnly is what an informer does.
 func readOnly() []string { return []string{"list", "watch"} }
 
-// clusterRoles are the rights of our two clients that are not part of Kubernetes, and no more.
+// clusterRoles are the rights of our two clients that are not part of Kubernetes, and no more, and those to see the
+// resource metrics.
 func clusterRoles() []*rbacv1.ClusterRole {
 	return []*rbacv1.ClusterRole{
 		{
@@ -44,8 +46,16 @@ func clusterRoles() []*rbacv1.ClusterRole {
 				// The front door, in the daemon, has this identity too.
 				{APIGroups: []string{""}, Resources: []string{"services"}, Verbs: readOnly()},
 				{APIGroups: []string{discoveryv1.GroupName}, Resources: []string{"endpointslices"}, Verbs: readOnly()},
+				// The volumes.
+				{APIGroups: []string{""}, Resources: []string{"persistentvolumeclaims"}, Verbs: readOnly()},
+				{APIGroups: []string{""}, Resources: []string{"persistentvolumes"}, Verbs: append(readOnly(), "create", "delete", "patch")},
+				{APIGroups: []string{storagev1.GroupName}, Resources: []string{"storageclasses"}, Verbs: readOnly()},
+				{APIGroups: []string{""}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}},
+				// The resource metrics, which come from the kubelets.
+				{APIGroups: []string{""}, Resources: []string{"nodes/metrics"}, Verbs: []string{"get"}},
 			},
 		},
+		metricsReader(),
 	}
 }
 

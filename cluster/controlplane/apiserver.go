@@ -29,6 +29,7 @@ import (
 
 	"github.com/boxyard/boxyard/cluster/internal/config"
 	"github.com/boxyard/boxyard/cluster/internal/tlsconfig"
+	"github.com/boxyard/boxyard/cluster/metrics"
 )
 
 // apiserverArgs is the command line of kube-apiserver. What is not named here is upstream's default.
@@ -74,10 +75,10 @@ func apiserverArgs(c config.Cluster) []string {
 	return append(args, auditArgs(c)...)
 }
 
-// RunAPIServer serves the Kubernetes API on loopback and on the node's addresses. It returns when
-// the server has ended; a cancelled context ends it gracefully. configured is called before it
-// answers, with the identity that the server itself uses, which may do everything.
-func RunAPIServer(ctx context.Context, c config.Cluster, configured func(loopback *rest.Config)) error {
+// RunAPIServer serves the Kubernetes API on loopback and on the node's addresses, and the resource metrics with
+// it. It returns when the server has ended; a cancelled context ends it gracefully. configured is called before
+// it answers, with the identity that the server itself uses, which may do everything.
+func RunAPIServer(ctx context.Context, c config.Cluster, usage *metrics.Metrics, configured func(loopback *rest.Config)) error {
 	for _, write := range []func(config.Cluster) error{writeAuthentication, writeAdmission, writeAuditPolicy} {
 		if err := write(c); err != nil {
 			return err
@@ -115,18 +116,20 @@ func RunAPIServer(ctx context.Context, c config.Cluster, configured func(loopbac
 	if errs := completed.Validate(); len(errs) != 0 {
 		return utilerrors.NewAggregate(errs)
 	}
-	return serveAPI(ctx, completed, configured)
+	return serveAPI(ctx, completed, usage, configured)
 }
 
 // shutdownLimit is how long connections may take to end. Upstream's minute is for load balancers; the watches of
 // our own parts, which end with the process, would use all of it.
 const shutdownLimit = 500 * time.Millisecond
 
-// serveAPI is app.Run of kube-apiserver (cmd/kube-apiserver/app/server.go) with two differences. Two hooks are
+// serveAPI is app.Run of kube-apiserver (cmd/kube-apiserver/app/server.go) with three differences. Two hooks are
 // left to the package bootstrap: those for the roles and for the system priority classes wait for a second
 // before they do anything and hold back readiness that long (pkg/registry/rbac/rest/storage_rbac.go and
-// pkg/registry/scheduling/rest/storage_scheduling.go). And the end is quicker.
-func serveAPI(ctx context.Context, opts options.CompletedOptions, configured func(loopback *rest.Config)) error {
+// pkg/registry/scheduling/rest/storage_scheduling.go). The resource metrics are served too: by the last server of
+// the chain, which is the aggregator, before it would look for another server behind an APIService. And the end
+// is quicker.
+func serveAPI(ctx context.Context, opts options.CompletedOptions, usage *metrics.Metrics, configured func(loopback *rest.Config)) error {
 	name, err := cache.NewInformerName("kube-apiserver")
 	if err != nil {
 		return err
@@ -138,6 +141,7 @@ func serveAPI(ctx context.Context, opts options.CompletedOptions, configured fun
 	}
 	generic := apiConfig.KubeAPIs.ControlPlane.Generic
 	generic.DisabledPostStartHooks.Insert(rbacrest.PostStartHookName, schedulingrest.PostStartHookName)
+	metrics.Describe(generic)
 	completed, err := apiConfig.Complete()
 	if err != nil {
 		return err
@@ -145,6 +149,9 @@ func serveAPI(ctx context.Context, opts options.CompletedOptions, configured fun
 	server, err := app.CreateServerChain(completed)
 	if err != nil {
 		return fmt.Errorf("create kube-apiserver: %w", err)
+	}
+	if err := usage.Install(server.GenericAPIServer, apiConfig.KubeAPIs.ControlPlane.VersionedInformers); err != nil {
+		return err
 	}
 	server.GenericAPIServer.ShutdownTimeout = shutdownLimit
 	prepared, err := server.PrepareRun()

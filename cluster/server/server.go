@@ -14,15 +14,18 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
+	apiregistration "k8s.io/kube-aggregator/pkg/client/clientset_generated/clientset/typed/apiregistration/v1"
 
 	"github.com/boxyard/boxyard/cluster/bootstrap"
 	"github.com/boxyard/boxyard/cluster/controlplane"
 	"github.com/boxyard/boxyard/cluster/imagesinuse"
 	"github.com/boxyard/boxyard/cluster/internal/config"
 	"github.com/boxyard/boxyard/cluster/internal/follow"
+	"github.com/boxyard/boxyard/cluster/metrics"
 	"github.com/boxyard/boxyard/cluster/networkpolicy"
 	"github.com/boxyard/boxyard/cluster/node"
 	"github.com/boxyard/boxyard/cluster/status"
+	"github.com/boxyard/boxyard/cluster/storage"
 )
 
 // The parts, in the order in which they become ready; status names the first that is not.
@@ -48,13 +51,16 @@ const (
 
 // server is one run of the process.
 type server struct {
-	config  config.Cluster
-	board   *status.Board
-	checks  *checks
-	storage *stage
-	api     *stage
-	clients *stage
-	usable  chan struct{} // closed when the API is ready and has its roles
+	config   config.Cluster
+	board    *status.Board
+	checks   *checks
+	identity *rest.Config // the identity of our own controllers
+	volumes  *storage.Controller
+	usage    *metrics.Metrics
+	storage  *stage
+	api      *stage
+	clients  *stage
+	usable   chan struct{} // closed when the API is ready and has its roles
 }
 
 // Run blocks until ctx is done, and then returns nil, or until a part has ended, and then returns why.
@@ -66,14 +72,26 @@ func Run(ctx context.Context, c config.Cluster) error {
 	if err := controlplane.Setup(); err != nil {
 		return err
 	}
+	identity, err := clientcmd.BuildConfigFromFlags("", c.PKI("controllers.kubeconfig"))
+	if err != nil {
+		return fmt.Errorf("client for our controllers: %w", err)
+	}
+	identity.ContentType = protobuf
+	volumes, err := storage.New(ctx, identity, c.NodeName, c.VolumesDir)
+	if err != nil {
+		return err
+	}
 	run, failed := context.WithCancelCause(ctx)
 	defer failed(nil)
 	s := &server{
-		config:  c,
-		storage: newStage(ctx, failed),
-		api:     newStage(ctx, failed),
-		clients: newStage(ctx, failed),
-		usable:  make(chan struct{}),
+		config:   c,
+		identity: identity,
+		volumes:  volumes,
+		usage:    metrics.New(),
+		storage:  newStage(ctx, failed),
+		api:      newStage(ctx, failed),
+		clients:  newStage(ctx, failed),
+		usable:   make(chan struct{}),
 	}
 	s.checks = newChecks(c)
 	s.board = status.New(s.recheck, partEtcd, partAPI, partRoles, partObjects, partController, partScheduler, partKubelet, partNode, partProxy)
@@ -97,7 +115,7 @@ func Run(ctx context.Context, c config.Cluster) error {
 
 func (s *server) startAPI() {
 	s.api.start(partAPI, func(ctx context.Context) error {
-		return controlplane.RunAPIServer(ctx, s.config, func(loopback *rest.Config) {
+		return controlplane.RunAPIServer(ctx, s.config, s.usage, func(loopback *rest.Config) {
 			s.clients.try("start of the clients", func(ctx context.Context) error { return s.startClients(ctx, loopback) })
 		})
 	})
@@ -116,7 +134,11 @@ func (s *server) startClients(ctx context.Context, loopback *rest.Config) error 
 		return nil // only a stop ends it
 	}
 	klog.InfoS("The API answers")
-	s.clients.try("our objects", func(ctx context.Context) error { return s.ownObjects(ctx, client) })
+	services, err := apiregistration.NewForConfig(loopback)
+	if err != nil {
+		return fmt.Errorf("client for the API's registration: %w", err)
+	}
+	s.clients.try("our objects", func(ctx context.Context) error { return s.ownObjects(ctx, client, services) })
 	s.clients.start(partKubelet, s.kubelet)
 	s.clients.start(partNode, func(ctx context.Context) error { return s.watchNode(ctx, client) })
 
@@ -151,24 +173,20 @@ func (s *server) probe(part string, check func(context.Context) error) {
 	})
 }
 
-func (s *server) ownObjects(ctx context.Context, client kubernetes.Interface) error {
-	if bootstrap.Run(ctx, client, s.config, func(err error) {
+func (s *server) ownObjects(ctx context.Context, client kubernetes.Interface, services apiregistration.APIServicesGetter) error {
+	if bootstrap.Run(ctx, client, services, s.config, func(err error) {
 		s.board.Wait(partObjects, "the first objects ("+err.Error()+")")
 	}) != nil {
 		return nil // only a stop ends it
 	}
 	s.ready(partObjects)
-	controllers, err := clientcmd.BuildConfigFromFlags("", s.config.PKI("controllers.kubeconfig"))
-	if err != nil {
-		return fmt.Errorf("client for our controllers: %w", err)
-	}
-	controllers.ContentType = protobuf
 	s.clients.start("images in use", func(ctx context.Context) error {
-		return imagesinuse.Run(ctx, controllers, s.config.NodeName, s.config.ImagesInUseFile)
+		return imagesinuse.Run(ctx, s.identity, s.config.NodeName, s.config.ImagesInUseFile)
 	})
 	s.clients.start("network policies", func(ctx context.Context) error {
-		return networkpolicy.Run(ctx, controllers, s.config)
+		return networkpolicy.Run(ctx, s.identity, s.config)
 	})
+	s.clients.start("volumes", func(ctx context.Context) error { return s.volumes.Run(ctx) })
 	return nil
 }
 
@@ -195,6 +213,7 @@ func (s *server) ready(part string) {
 		return
 	}
 	klog.InfoS("The cluster is ready", "node", s.config.NodeName)
+	s.clients.start("resource metrics", func(ctx context.Context) error { return s.usage.Collect(ctx, s.identity) })
 	debug.SetGCPercent(idleGC)
 	s.clients.try("free memory", func(ctx context.Context) error {
 		// What was made only for the start is let go of within a few seconds.

@@ -31,7 +31,7 @@ func options() Options {
 		Audit: Audit{
 			LogFile: paths.Default().AuditLog(), MaxSizeMB: 100, MaxBackups: 10, MaxAgeDays: 30,
 		},
-		VolumesDir:      "/var/lib/boxyard/volumes",
+		VolumesDir: "/var/lib/boxyard/volumes",
 	}
 }
 
