@@ -32,7 +32,7 @@ func (s *session) write() error {
 			all = append(all, run)
 		}
 	}
-	pages := s.opts.suite.pages && s.opts.focus.String() == ""
+	pages := s.opts.suite.pages && s.opts.focus.String() == "" && s.opts.state == ""
 	for _, run := range all {
 		junit := func(w io.Writer) error { return report.WriteJUnit(w, run) }
 		if err := writeFile(filepath.Join(s.dir, fmt.Sprintf("%s-%d.xml", s.opts.suite.name, run.Number)), junit); err != nil {

@@ -31,6 +31,7 @@ type options struct {
 	batch  int
 	again  bool
 	report bool
+	state  string
 }
 
 func run(ctx context.Context, args []string) error {
@@ -61,6 +62,7 @@ func parse(args []string) (options, error) {
 	flags.IntVar(&opts.procs, "procs", 6, "how many specs run beside each other")
 	flags.IntVar(&opts.batch, "batch", 48, "how many specs ginkgo gets at once; results are kept after each batch")
 	flags.BoolVar(&opts.again, "again", false, "run those again that failed")
+	flags.StringVar(&opts.state, "state", "", "keep results under this name, not that of the tree's state: for work on Boxyard")
 	flags.BoolVar(&opts.report, "report", false, "run nothing, write the documents only")
 	if err := flags.Parse(args); err != nil {
 		return opts, err

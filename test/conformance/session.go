@@ -36,6 +36,9 @@ func open(ctx context.Context, repo string, opts options) (*session, error) {
 	if s.tree, err = readTree(ctx, repo); err != nil {
 		return nil, err
 	}
+	if opts.state != "" {
+		s.tree.state = opts.state
+	}
 	s.dir = filepath.Join(repo, "build/conformance", s.tree.state)
 	if err := os.MkdirAll(s.dir, 0o755); err != nil {
 		return nil, err
