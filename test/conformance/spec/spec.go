@@ -56,9 +56,10 @@ type ginkgoReport struct {
 
 type ginkgoSpec struct {
 	ContainerHierarchyTexts    []string
+	ContainerHierarchyLabels   [][]string
 	LeafNodeType               string
 	LeafNodeText               string
-	IsSerial                   bool
+	LeafNodeLabels             []string
 	State                      string
 	NumAttempts                int
 	EndTime                    time.Time
@@ -78,6 +79,12 @@ type ginkgoFailure struct {
 
 func (g ginkgoSpec) name() string {
 	return strings.Join(slices.DeleteFunc(append(slices.Clone(g.ContainerHierarchyTexts), g.LeafNodeText), func(s string) bool { return s == "" }), " ")
+}
+
+// serial goes by the label that upstream gives a spec together with ginkgo's decorator: a dry run does not
+// report the latter.
+func (g ginkgoSpec) serial() bool {
+	return slices.Contains(slices.Concat(append(g.ContainerHierarchyLabels, g.LeafNodeLabels)...), "Serial")
 }
 
 func decode(r io.Reader) ([]ginkgoSpec, error) {
@@ -101,7 +108,7 @@ func List(r io.Reader) ([]Spec, error) {
 	var specs []Spec
 	for _, g := range all {
 		if g.LeafNodeType == "It" && g.State == string(Passed) {
-			specs = append(specs, Spec{Name: g.name(), Serial: g.IsSerial})
+			specs = append(specs, Spec{Name: g.name(), Serial: g.serial()})
 		}
 	}
 	slices.SortFunc(specs, func(a, b Spec) int { return strings.Compare(a.Name, b.Name) })

@@ -12,7 +12,7 @@ import (
 const dryRun = `[{"SpecReports": [
 	{"LeafNodeType": "SynchronizedBeforeSuite", "State": "passed"},
 	{"ContainerHierarchyTexts": ["[sig-node] Pods", ""], "LeafNodeType": "It", "LeafNodeText": "should run [Conformance]", "State": "passed"},
-	{"ContainerHierarchyTexts": ["[sig-apps] Daemon set [Serial]"], "LeafNodeType": "It", "LeafNodeText": "should roll [Conformance]", "IsSerial": true, "State": "passed"},
+	{"ContainerHierarchyTexts": ["[sig-apps] Daemon set [Serial]"], "LeafNodeType": "It", "LeafNodeText": "should roll [Conformance]", "ContainerHierarchyLabels": [["sig-apps", "Serial"]], "LeafNodeLabels": ["Conformance"], "State": "passed"},
 	{"ContainerHierarchyTexts": ["[sig-node] Pods"], "LeafNodeType": "It", "LeafNodeText": "should be left out", "State": "skipped"}
 ]}]`
 
