@@ -181,13 +181,16 @@ test-vm: deps-vm build examples ## Try it on a Debian 12 with systemd in qemu (r
 
 SUITE ?= conformance
 RUN ?= 1
-.PHONY: conformance e2e
+.PHONY: conformance test-conformance e2e
 e2e: deps ## Build upstream's end-to-end specs and the images that they use.
 	@$(MAKE) --no-print-directory -j $(JOBS) build/e2e/images.tar
 
 # FOCUS is a regular expression with any characters: it goes by the environment.
 conformance: build e2e ## Run upstream's specs; SUITE=conformance|sample|networkpolicy|storage, RUN=1, FOCUS='...' (root, hours).
 	go run ./test/conformance -suite '$(SUITE)' -run '$(RUN)' -focus "$${FOCUS:-}" $(FLAGS)
+
+test-conformance: build e2e ## Run a sample of upstream's specs (root).
+	go run ./test/conformance -suite sample -fresh
 
 demo: build examples ## Build, run, deploy, reach, update: the whole way on examples/hello (root).
 	go run ./test/demo

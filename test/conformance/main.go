@@ -30,6 +30,7 @@ type options struct {
 	procs  int
 	batch  int
 	again  bool
+	fresh  bool
 	report bool
 	state  string
 }
@@ -62,6 +63,7 @@ func parse(args []string) (options, error) {
 	flags.IntVar(&opts.procs, "procs", 6, "how many specs run beside each other")
 	flags.IntVar(&opts.batch, "batch", 48, "how many specs ginkgo gets at once; results are kept after each batch")
 	flags.BoolVar(&opts.again, "again", false, "run those again that failed")
+	flags.BoolVar(&opts.fresh, "fresh", false, "forget what this run has so far")
 	flags.StringVar(&opts.state, "state", "", "keep results under this name, not that of the tree's state: for work on Boxyard")
 	flags.BoolVar(&opts.report, "report", false, "run nothing, write the documents only")
 	if err := flags.Parse(args); err != nil {

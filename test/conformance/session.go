@@ -52,6 +52,11 @@ func open(ctx context.Context, repo string, opts options) (*session, error) {
 	if err := s.narrow(); err != nil {
 		return nil, err
 	}
+	if opts.fresh {
+		if err := os.RemoveAll(s.recordFile(opts.run)); err != nil {
+			return nil, err
+		}
+	}
 	if s.record, err = spec.OpenRecord(s.recordFile(opts.run)); err != nil {
 		return nil, err
 	}
@@ -201,10 +206,15 @@ func (s *session) tellFailures(results map[string]spec.Result, dir string) error
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 			return err
 		}
-		message, _, _ := strings.Cut(strings.TrimSpace(result.Message), "\n")
-		say("  failed: %s\n    %s\n    %s", name, message, file)
+		say("  failed: %s\n%s\n    %s", name, indent(result.Message), file)
 	}
 	return nil
+}
+
+// indent is the beginning of a message, for people.
+func indent(message string) string {
+	lines := strings.Split(strings.TrimSpace(message), "\n")
+	return "    " + strings.Join(lines[:min(len(lines), 12)], "\n    ")
 }
 
 func count(results map[string]spec.Result) string {
