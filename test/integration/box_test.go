@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -126,6 +127,16 @@ func (b box) build(tag, dockerfile string) {
 	}
 	if result.Code != 0 {
 		b.t.Fatalf("docker build: exit code %d\n%s", result.Code, result.Output())
+	}
+}
+
+// compile makes a static program of a package of ours.
+func (b box) compile(program, source string) {
+	b.t.Helper()
+	cmd := exec.CommandContext(b.t.Context(), "go", "build", "-o", program, source)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		b.t.Fatalf("build %s: %v\n%s", source, err, out)
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"net"
 	neturl "net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -94,11 +93,7 @@ spec: {selector: {app: web}, ports: [{port: 80, targetPort: http}]}
 func (b box) buildProbe() {
 	b.t.Helper()
 	dir := b.t.TempDir()
-	cmd := exec.CommandContext(b.t.Context(), "go", "build", "-o", filepath.Join(dir, "probe"), "./testdata/probe")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		b.t.Fatalf("build the probe: %v\n%s", err, out)
-	}
+	b.compile(filepath.Join(dir, "probe"), "./testdata/probe")
 	dockerfile := "FROM boxyard/base\nCOPY probe /probe\n" +
 		`ENTRYPOINT ["/probe", "` + probeControl + `", "tcp:8080", "tcp:8081", "udp:8082"]` + "\n"
 	if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(dockerfile), 0o600); err != nil {
