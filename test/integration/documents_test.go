@@ -21,7 +21,7 @@ func documents(b box) {
 	for _, document := range []struct{ file, dir string }{
 		{"README.md", repo},
 		{"docs/tour.md", b.t.TempDir()},
-		{"docs/kubernetes.md", b.t.TempDir()},
+		{"docs/kubernetes.md", repo},
 		{"examples/hello/README.md", filepath.Join(repo, "examples", "hello")},
 	} {
 		script := commandsOf(b, filepath.Join(repo, document.file))
