@@ -27,6 +27,7 @@ func proxyConfiguration(c config.Cluster) *kubeproxyv1alpha1.KubeProxyConfigurat
 		HostnameOverride:   c.NodeName,
 		Mode:               "nftables",
 		ClusterCIDR:        strings.Join(c.PodCIDRs, ","),
+		NodePortAddresses:  nodePortAddresses(c),
 		DetectLocalMode:    "BridgeInterface",
 		DetectLocal:        kubeproxyv1alpha1.DetectLocalConfiguration{BridgeInterface: c.Bridge},
 		// The limits of connection tracking belong to the host, and a network namespace may not change them.
@@ -39,6 +40,19 @@ func proxyConfiguration(c config.Cluster) *kubeproxyv1alpha1.KubeProxyConfigurat
 	}
 	configuration.ClientConnection.Kubeconfig = c.PKI("kube-proxy.kubeconfig")
 	return configuration
+}
+
+// nodePortAddresses: of loopback, kube-proxy's mode nftables knows nothing; package nodeport leads it to the
+// node's own address, which therefore always answers, and which no other machine has a route to.
+func nodePortAddresses(c config.Cluster) []string {
+	if c.NodePorts == config.NodePortsLoopback {
+		return []string{"primary"}
+	}
+	all := []string{"0.0.0.0/0"}
+	if len(c.NodeIPs) > 1 {
+		all = append(all, "::/0")
+	}
+	return all
 }
 
 // RunProxy returns when kube-proxy has ended. Its rules stay: published Services go on without it.

@@ -35,7 +35,20 @@ type Network struct {
 	DockerBridge string `json:"dockerBridge"` // default boxyard1
 	DockerCIDR   string `json:"dockerCIDR"`   // default 10.44.0.0/16: the default bridge's network
 	DockerPool   string `json:"dockerPool"`   // default 10.45.0.0/16: user-defined networks, /24 each
+	// LoadBalancerPool has the addresses of Services of type LoadBalancer: a range, or "node" for
+	// the node's own addresses (IPv6 too). Unlike the other ranges it may be changed later.
+	LoadBalancerPool  string `json:"loadBalancerPool"`  // default 10.46.0.0/24
+	LoadBalancerPool6 string `json:"loadBalancerPool6"` // default fd42:b0c5:46::/112
+	// NodePorts says where node ports answer: "all" addresses of the host, or "loopback" (and the
+	// node's own address, which only this machine has a route to).
+	NodePorts string `json:"nodePorts"`
 }
+
+// NodeAddress is the value of Network.LoadBalancerPool that gives Services the node's own addresses.
+const NodeAddress = "node"
+
+// HasLoadBalancerPool tells whether Services have addresses of their own.
+func (n Network) HasLoadBalancerPool() bool { return n.LoadBalancerPool != NodeAddress }
 
 // Docker has what dockerd.json may be told.
 type Docker struct {
@@ -92,6 +105,10 @@ func Default() Config {
 			DockerBridge: "boxyard1",
 			DockerCIDR:   "10.44.0.0/16",
 			DockerPool:   "10.45.0.0/16",
+
+			LoadBalancerPool:  "10.46.0.0/24",
+			LoadBalancerPool6: "fd42:b0c5:46::/112",
+			NodePorts:         "all",
 		},
 		Docker:    Docker{Socket: "auto"},
 		FrontDoor: FrontDoor{Port: 80},

@@ -34,7 +34,7 @@ func optionalParts() []string { return []string{"cluster", "docker"} }
 func (c Config) Validate() error {
 	checks := []func() error{
 		c.validatePort, c.validateFrontDoor, c.validateNames, c.validateWithout,
-		c.Network.validateSwitch, c.Network.validateBridges, c.Network.validateRanges,
+		c.Network.validateSwitch, c.Network.validateNodePorts, c.Network.validateBridges, c.Network.validateRanges,
 		c.Docker.validate, c.Storage.validate, c.Log.validate, c.Audit.validate, c.Proxy.validate,
 	}
 	for _, check := range checks {
@@ -98,6 +98,13 @@ func (n Network) validateSwitch() error {
 	return validateSwitch("network.ipv6", n.IPv6)
 }
 
+func (n Network) validateNodePorts() error {
+	if slices.Contains([]string{"all", "loopback"}, n.NodePorts) {
+		return nil
+	}
+	return notAllowed("network.nodePorts", n.NodePorts, "all or loopback")
+}
+
 func (d Docker) validate() error {
 	return validateSwitch("docker.socket", d.Socket)
 }
@@ -147,7 +154,7 @@ type rangeRule struct {
 
 func (n Network) rangeRules() []rangeRule {
 	d := Default().Network
-	return []rangeRule{
+	rules := []rangeRule{
 		{"network.podCIDR", n.PodCIDR, d.PodCIDR, false, 8, 22, "a node takes a /22 of it"},
 		// kube-apiserver takes at most 20 bits of addresses in either family; DNS has the tenth.
 		{"network.serviceCIDR", n.ServiceCIDR, d.ServiceCIDR, false, 12, 28, ""},
@@ -157,6 +164,13 @@ func (n Network) rangeRules() []rangeRule {
 		{"network.dockerCIDR", n.DockerCIDR, d.DockerCIDR, false, 8, 29, ""},
 		{"network.dockerPool", n.DockerPool, d.DockerPool, false, 8, 24, "a Docker network takes a /24 of it"},
 	}
+	if !n.HasLoadBalancerPool() {
+		return rules
+	}
+	return append(rules,
+		rangeRule{"network.loadBalancerPool", n.LoadBalancerPool, d.LoadBalancerPool, false, 8, 32, "or the word " + NodeAddress},
+		rangeRule{"network.loadBalancerPool6", n.LoadBalancerPool6, d.LoadBalancerPool6, true, 64, 128, ""},
+	)
 }
 
 func (n Network) validateRanges() error {

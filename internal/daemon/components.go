@@ -53,7 +53,8 @@ func (m *machine) networkOptions() network.Options {
 
 func networkOptions(c config.Config, r ranges, nft string, docker bool) network.Options {
 	o := network.Options{
-		PodBridge: c.Network.Bridge, NodeIPs: r.nodes, PodCIDRs: r.pods, ServiceCIDRs: r.services, NFT: nft,
+		PodBridge: c.Network.Bridge, NodeIPs: r.nodes, PodCIDRs: r.pods, ServiceCIDRs: r.services,
+		LoadBalancerPools: r.balancers, NFT: nft,
 	}
 	if docker {
 		o.DockerBridge, o.DockerBridgeCIDR, o.DockerPool = c.Network.DockerBridge, r.docker, r.pool
@@ -125,6 +126,7 @@ func (m *machine) cluster() *cluster.Component {
 		Version: m.versions["kubernetes"], Boxyard: version.Version,
 		NodeName: m.pki.NodeName, NodeIPs: addresses(m.ranges.nodes), APIPort: m.config.APIPort,
 		PodCIDRs: m.ranges.pods, ServiceCIDRs: m.ranges.services,
+		LoadBalancerPools: m.ranges.balancers, NodePorts: m.config.Network.NodePorts,
 		ClusterDNS: []netip.Addr{dnsAddress(m.ranges.services[0])}, DNSPort: config.DNSPort,
 		Bridge:     m.config.Network.Bridge,
 		CgroupRoot: m.cgroup.Kubelet(), CgroupDriver: m.facts.CgroupDriver, Cgroup: m.cgroup.OfPart("cluster"),

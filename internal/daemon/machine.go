@@ -81,6 +81,13 @@ func (d *daemon) prepare(ctx context.Context) (*machine, error) {
 	if c, err = state.apply(c, d.o.Chosen); err != nil {
 		return nil, err
 	}
+	if !created && len(state.LoadBalancerPools) == 0 {
+		c = d.pickPools(c, facts)
+	}
+	// A pool that has room beside the configured ranges may have none beside those decided.
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
 	if err := checkAudit(c); err != nil {
 		return nil, err
 	}
@@ -91,13 +98,14 @@ func (d *daemon) prepare(ctx context.Context) (*machine, error) {
 	for _, w := range host.Warnings(facts, c, own...) {
 		d.note(w)
 	}
+	state, same := state.used(version.Version, c, presence)
 	m, err := newMachine(d.o, c, state, facts)
 	if err != nil {
 		return nil, err
 	}
 	m.keep = d.keepContainers
-	if used, same := state.used(version.Version, c, presence); created || !same {
-		if err := used.Save(l.StateFile()); err != nil {
+	if created || !same {
+		if err := state.Save(l.StateFile()); err != nil {
 			return nil, fmt.Errorf("write what was decided at creation: %w", err)
 		}
 	}

@@ -55,8 +55,9 @@ func partTables() map[string][]string {
 	tables := map[string][]string{
 		"ip kube-proxy": kubernetes, "ip6 kube-proxy": kubernetes,
 		"inet cni_hostport": kubernetes, // portmap's backend nftables
-		// The process cluster writes it, and it stays as long as pods do.
-		"inet boxyard-policy": nil,
+		// The process cluster writes these, and they stay as long as pods do.
+		"inet boxyard-policy":           nil,
+		"inet " + network.NodePortTable: nil,
 	}
 	for _, t := range dockerd.NFTTables() {
 		tables[t[0]+" "+t[1]] = []string{"dockerd"}

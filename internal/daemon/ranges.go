@@ -16,6 +16,7 @@ type ranges struct {
 	pods, services []netip.Prefix
 	nodes          []netip.Prefix // the node's address with the length of its own pod range
 	docker, pool   netip.Prefix
+	balancers      []netip.Prefix // pools of load balancer addresses; none where Services have the node's
 }
 
 func (s State) ranges() (ranges, error) {
@@ -31,6 +32,9 @@ func (s State) ranges() (ranges, error) {
 		r.services = append(r.services, parse(nth(s.ServiceCIDRs, i)))
 	}
 	r.docker, r.pool = parse(s.DockerCIDR), parse(s.DockerPool)
+	for _, text := range s.LoadBalancerPools {
+		r.balancers = append(r.balancers, parse(text))
+	}
 	if err := errors.Join(errs...); err != nil || len(r.pods) == 0 {
 		return r, &fault.Error{
 			Code: "state-corrupt", Summary: "state.json has ranges that cannot be read",
@@ -53,6 +57,21 @@ func (d *daemon) pickRanges(c config.Config, facts host.Facts) (config.Config, e
 	return picked, nil
 }
 
+// pickPools does the same for the pools of load balancer addresses alone, where an older Boxyard
+// has made the data. What overlaps otherwise is for preflight to report.
+func (d *daemon) pickPools(c config.Config, facts host.Facts) config.Config {
+	const pool, pool6 = "network.loadBalancerPool", "network.loadBalancerPool6"
+	fixed := map[string]bool{pool: d.o.Chosen[pool], pool6: d.o.Chosen[pool6]}
+	for _, key := range []string{"podCIDR", "serviceCIDR", "podCIDR6", "serviceCIDR6", "dockerCIDR", "dockerPool"} {
+		fixed["network."+key] = true
+	}
+	picked, _ := host.PickRanges(facts.Routes, c, fixed)
+	for _, moved := range movedRanges(c, picked, facts.Routes) {
+		d.note(moved)
+	}
+	return picked
+}
+
 func movedRanges(was, is config.Config, routes []host.Route) []string {
 	var moved []string
 	for _, r := range []struct{ what, was, is string }{
@@ -62,6 +81,8 @@ func movedRanges(was, is config.Config, routes []host.Route) []string {
 		{"Services (IPv6)", was.Network.ServiceCIDR6, is.Network.ServiceCIDR6},
 		{"Docker's default network", was.Network.DockerCIDR, is.Network.DockerCIDR},
 		{"Docker's networks", was.Network.DockerPool, is.Network.DockerPool},
+		{"load balancers", was.Network.LoadBalancerPool, is.Network.LoadBalancerPool},
+		{"load balancers (IPv6)", was.Network.LoadBalancerPool6, is.Network.LoadBalancerPool6},
 	} {
 		if r.was == r.is {
 			continue

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,16 +22,20 @@ const stateFormat = 1
 
 // State is state.json: what is decided when a data directory is created and is hard to change later.
 type State struct {
-	Version      int       `json:"version"` // stateFormat when it was written
-	NodeName     string    `json:"nodeName"`
-	PodCIDRs     []string  `json:"podCIDRs"` // IPv4 first
-	ServiceCIDRs []string  `json:"serviceCIDRs"`
-	DockerCIDR   string    `json:"dockerCIDR"`
-	DockerPool   string    `json:"dockerPool"`
-	CgroupRoot   string    `json:"cgroupRoot"` // of the last start: what reset ends when config.yaml cannot be read
-	Created      time.Time `json:"created"`
-	CreatedBy    string    `json:"createdBy"` // Boxyard's version
-	UsedBy       string    `json:"usedBy"`    // Boxyard's version at the last start
+	Version      int      `json:"version"` // stateFormat when it was written
+	NodeName     string   `json:"nodeName"`
+	PodCIDRs     []string `json:"podCIDRs"` // IPv4 first
+	ServiceCIDRs []string `json:"serviceCIDRs"`
+	DockerCIDR   string   `json:"dockerCIDR"`
+	DockerPool   string   `json:"dockerPool"`
+	// LoadBalancerPools are those of the last start, IPv4 first: what was picked stays, what is
+	// configured may change. Empty where Services have the node's addresses.
+	LoadBalancerPools []string `json:"loadBalancerPools,omitempty"`
+
+	CgroupRoot string    `json:"cgroupRoot"` // of the last start: what reset ends when config.yaml cannot be read
+	Created    time.Time `json:"created"`
+	CreatedBy  string    `json:"createdBy"` // Boxyard's version
+	UsedBy     string    `json:"usedBy"`    // Boxyard's version at the last start
 	// Before is how paths outside our own directories were, which parts write to: reset goes by it.
 	Before map[string]Presence `json:"before"`
 	// VolumeDirs are the directories that may hold volumes (storage.path), and how each was before: reset goes by it.
@@ -109,7 +114,16 @@ func newState(c creation) (State, error) {
 		s.PodCIDRs = append(s.PodCIDRs, n.PodCIDR6)
 		s.ServiceCIDRs = append(s.ServiceCIDRs, n.ServiceCIDR6)
 	}
+	s.LoadBalancerPools = s.pools(n)
 	return s, nil
+}
+
+// pools are those that n has for the families of this machine.
+func (s State) pools(n config.Network) []string {
+	if !n.HasLoadBalancerPool() || len(s.PodCIDRs) == 0 {
+		return nil
+	}
+	return []string{n.LoadBalancerPool, n.LoadBalancerPool6}[:min(len(s.PodCIDRs), 2)]
 }
 
 // nodeName makes a name that Kubernetes takes: a DNS label of RFC 1123.
@@ -161,6 +175,18 @@ func (s State) apply(c config.Config, chosen map[string]bool) (config.Config, er
 		}
 		*f.field = f.decided
 	}
+	for _, f := range []struct {
+		key   string
+		field *string
+		last  string
+	}{
+		{"network.loadBalancerPool", &c.Network.LoadBalancerPool, nth(s.LoadBalancerPools, 0)},
+		{"network.loadBalancerPool6", &c.Network.LoadBalancerPool6, nth(s.LoadBalancerPools, 1)},
+	} {
+		if f.last != "" && !chosen[f.key] {
+			*f.field = f.last
+		}
+	}
 	c.Network.IPv6 = "off"
 	if len(s.PodCIDRs) > 1 {
 		c.Network.IPv6 = "on"
@@ -179,10 +205,12 @@ func nth(list []string, i int) string {
 func (s State) used(boxyard string, c config.Config, before func(dir string) Presence) (used State, same bool) {
 	used = s
 	used.Version, used.UsedBy, used.CgroupRoot = stateFormat, boxyard, c.CgroupRoot
+	used.LoadBalancerPools = s.pools(c.Network)
 	_, known := s.VolumeDirs[c.Storage.Path]
 	if !known {
 		used.VolumeDirs = map[string]Presence{c.Storage.Path: before(c.Storage.Path)}
 		maps.Copy(used.VolumeDirs, s.VolumeDirs)
 	}
-	return used, known && s.Version == used.Version && s.UsedBy == used.UsedBy && s.CgroupRoot == used.CgroupRoot
+	return used, known && s.Version == used.Version && s.UsedBy == used.UsedBy && s.CgroupRoot == used.CgroupRoot &&
+		slices.Equal(s.LoadBalancerPools, used.LoadBalancerPools)
 }

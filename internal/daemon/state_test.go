@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/boxyard/boxyard/internal/config"
 	"github.com/boxyard/boxyard/internal/fault"
+	"github.com/boxyard/boxyard/internal/host"
 )
 
 func create() creation {
@@ -32,7 +34,8 @@ func TestNewStateTakesTheDefaults(t *testing.T) {
 		PodCIDRs:     []string{"10.42.0.0/16", "fd42:b0c5:42::/48"},
 		ServiceCIDRs: []string{"10.43.0.0/16", "fd42:b0c5:43::/112"},
 		DockerCIDR:   "10.44.0.0/16", DockerPool: "10.45.0.0/16", CgroupRoot: "boxyard",
-		Created: time.Unix(1700000000, 0).UTC(), CreatedBy: "v1.2.3", UsedBy: "v1.2.3",
+		LoadBalancerPools: []string{"10.46.0.0/24", "fd42:b0c5:46::/112"},
+		Created:           time.Unix(1700000000, 0).UTC(), CreatedBy: "v1.2.3", UsedBy: "v1.2.3",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
@@ -144,5 +147,51 @@ func TestApplyRefusesAChangedChoice(t *testing.T) {
 	got, err := s.apply(c, map[string]bool{})
 	if err != nil || got.Network.PodCIDR != "10.42.0.0/16" || got.NodeName != "my-laptop" {
 		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// Unlike the other ranges, the pool of load balancer addresses may change: a choice counts, and what
+// was picked stays as long as there is none.
+func TestLoadBalancerPoolMayChange(t *testing.T) {
+	start := create()
+	start.config.Network.LoadBalancerPool = "10.99.0.0/24"
+	s, err := newState(start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := s.apply(config.Default(), nil)
+	if err != nil || c.Network.LoadBalancerPool != "10.99.0.0/24" || c.Network.LoadBalancerPool6 != "fd42:b0c5:46::/112" {
+		t.Errorf("what was picked: %+v, %v", c.Network, err)
+	}
+	for _, choice := range []string{"10.98.0.0/28", config.NodeAddress} {
+		changed := config.Default()
+		changed.Network.LoadBalancerPool = choice
+		c, err := s.apply(changed, map[string]bool{"network.loadBalancerPool": true})
+		if err != nil || c.Network.LoadBalancerPool != choice {
+			t.Errorf("%s: %q, %v", choice, c.Network.LoadBalancerPool, err)
+		}
+		used, same := s.used("v1.2.3", c, func(string) Presence { return Used })
+		r, err := used.ranges()
+		if same || err != nil || (len(r.balancers) == 2) != c.Network.HasLoadBalancerPool() {
+			t.Errorf("%s: state %v, ranges %v, %v", choice, used.LoadBalancerPools, r.balancers, err)
+		}
+	}
+}
+
+// Data of a Boxyard without load balancers may have its ranges where the pool is by default.
+func TestPoolIsPickedForOlderData(t *testing.T) {
+	d, _ := newTestDaemon(layout(t))
+	c := config.Default()
+	c.Network.PodCIDR = "10.46.0.0/16"
+	got := d.pickPools(c, host.Facts{Routes: []host.Route{{Dst: netip.MustParsePrefix("10.47.0.0/16"), Dev: "eth0"}}})
+	if got.Network.LoadBalancerPool != "10.48.0.0/24" || got.Network.PodCIDR != "10.46.0.0/16" {
+		t.Errorf("%+v", got.Network)
+	}
+	if err := got.Validate(); err != nil {
+		t.Error(err)
+	}
+	d.o.Chosen = map[string]bool{"network.loadBalancerPool": true}
+	if got := d.pickPools(c, host.Facts{}); got.Network.LoadBalancerPool != c.Network.LoadBalancerPool {
+		t.Errorf("the user's choice became %s", got.Network.LoadBalancerPool)
 	}
 }

@@ -149,7 +149,7 @@ func TestPreflight(t *testing.T) {
 			change: func(f *Facts, _ *config.Config) {
 				f.Routes = append(f.Routes, Route{Dst: netip.MustParsePrefix("10.42.7.0/24"), Dev: "tun0"})
 			},
-			want: []want{{"range-overlap", "network.podCIDR 10.42.0.0/16 overlaps a network of this host: 10.42.7.0/24 dev tun0", "10.46.0.0/16"}},
+			want: []want{{"range-overlap", "network.podCIDR 10.42.0.0/16 overlaps a network of this host: 10.42.7.0/24 dev tun0", "10.47.0.0/16"}},
 		},
 		"a network around it, ours, and IPv6 that is off": {
 			change: func(f *Facts, c *config.Config) {

@@ -16,7 +16,7 @@ type namedRange struct {
 }
 
 func rangesOf(n *config.Network) []namedRange {
-	return []namedRange{
+	list := []namedRange{
 		{"network.podCIDR", &n.PodCIDR},
 		{"network.serviceCIDR", &n.ServiceCIDR},
 		{"network.podCIDR6", &n.PodCIDR6},
@@ -24,6 +24,10 @@ func rangesOf(n *config.Network) []namedRange {
 		{"network.dockerCIDR", &n.DockerCIDR},
 		{"network.dockerPool", &n.DockerPool},
 	}
+	if !n.HasLoadBalancerPool() {
+		return list
+	}
+	return append(list, namedRange{"network.loadBalancerPool", &n.LoadBalancerPool}, namedRange{"network.loadBalancerPool6", &n.LoadBalancerPool6})
 }
 
 // usedRange is a range with its value parsed.

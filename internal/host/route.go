@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -102,7 +103,8 @@ func (r Route) foreign(n config.Network) bool {
 		return r.Dst.String() != n.PodCIDR && r.Dst.String() != n.PodCIDR6
 	}
 	if r.Dev == "lo" {
-		return r.Dst.String() != n.ServiceCIDR && r.Dst.String() != n.ServiceCIDR6 && !r.Dst.Addr().IsLoopback()
+		ours := []string{n.ServiceCIDR, n.ServiceCIDR6, n.LoadBalancerPool, n.LoadBalancerPool6}
+		return !slices.Contains(ours, r.Dst.String()) && !r.Dst.Addr().IsLoopback()
 	}
 	// A network that our own Docker engine made earlier.
 	pool, err := netip.ParsePrefix(n.DockerPool)

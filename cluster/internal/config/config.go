@@ -24,6 +24,8 @@ type Cluster struct {
 	PodCIDRs          []string `json:"podCIDRs"`
 	ServiceCIDRs      []string `json:"serviceCIDRs"`
 	NodeCIDRMaskSizes []int    `json:"nodeCIDRMaskSizes"` // in the order of PodCIDRs
+	LoadBalancerPools []string `json:"loadBalancerPools"` // empty: Services of type LoadBalancer have the node's addresses
+	NodePorts         string   `json:"nodePorts"`         // "all" addresses of the host, or "loopback"
 	ClusterDNS        []string `json:"clusterDNS"`
 	DNSPort           int      `json:"dnsPort"`
 	CRISocket         string   `json:"criSocket"`
@@ -46,6 +48,9 @@ type Audit struct {
 	MaxBackups int    `json:"maxBackups"` // rotated files kept
 	MaxAgeDays int    `json:"maxAgeDays"` // of a rotated file
 }
+
+// NodePortsLoopback is the value of NodePorts that keeps other machines out.
+const NodePortsLoopback = "loopback"
 
 // PKI joins a name to the certificate directory.
 func (c Cluster) PKI(name string) string { return filepath.Join(c.PKIDir, name) }
@@ -77,6 +82,10 @@ func LoadCluster(file string) (Cluster, error) {
 		return Cluster{}, fmt.Errorf("%s: nodeCIDRMaskSizes needs one number for each of podCIDRs", file)
 	case c.Audit.Enabled && c.Audit.LogFile == "":
 		return Cluster{}, fmt.Errorf("%s: audit.logFile may not be empty", file)
+	case len(c.LoadBalancerPools) > len(c.NodeIPs):
+		return Cluster{}, fmt.Errorf("%s: loadBalancerPools has more families than nodeIPs", file)
+	case c.NodePorts != "all" && c.NodePorts != NodePortsLoopback:
+		return Cluster{}, fmt.Errorf("%s: nodePorts is %q; allowed: all or %s", file, c.NodePorts, NodePortsLoopback)
 	}
 	return c, nil
 }

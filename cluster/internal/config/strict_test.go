@@ -19,6 +19,8 @@ func TestLoadRefuses(t *testing.T) {
 		"too few sizes":   {strings.Replace(string(good), "    22,\n", "", 1), "nodeCIDRMaskSizes"},
 		"no node address": {`{"nodeName":"a"}`, "nodeIPs"},
 		"no audit log":    {strings.NewReplacer(`"enabled": false`, `"enabled": true`, "/var/log/boxyard/audit/audit.log", "").Replace(string(good)), "audit.logFile"},
+		"too many pools":  {strings.Replace(string(good), `"10.46.0.0/24",`, `"10.46.0.0/24", "10.47.0.0/24",`, 1), "loadBalancerPools"},
+		"node ports":      {strings.Replace(string(good), `"nodePorts": "all"`, `"nodePorts": "some"`, 1), "nodePorts"},
 		"nothing":         {"", "decode"},
 	}
 	for name, test := range tests {

@@ -46,7 +46,7 @@ func Cluster(t *testing.T, root string) config.Cluster {
 // SingleStack is the same without its second family.
 func SingleStack(c config.Cluster) config.Cluster {
 	c.NodeIPs, c.PodCIDRs, c.ServiceCIDRs = c.NodeIPs[:1], c.PodCIDRs[:1], c.ServiceCIDRs[:1]
-	c.NodeCIDRMaskSizes = c.NodeCIDRMaskSizes[:1]
+	c.NodeCIDRMaskSizes, c.LoadBalancerPools = c.NodeCIDRMaskSizes[:1], c.LoadBalancerPools[:1]
 	return c
 }
 

@@ -25,9 +25,12 @@ type Options struct {
 	APIPort      int
 	PodCIDRs     []netip.Prefix
 	ServiceCIDRs []netip.Prefix
-	ClusterDNS   []netip.Addr
-	DNSPort      int
-	Bridge       string
+	// LoadBalancerPools is empty where Services of type LoadBalancer have the node's addresses.
+	LoadBalancerPools []netip.Prefix
+	NodePorts         string // "all" or "loopback"
+	ClusterDNS        []netip.Addr
+	DNSPort           int
+	Bridge            string
 
 	CgroupRoot   string // as the kubelet names it: "/boxyard"
 	CgroupDriver string // "systemd" or "cgroupfs"
@@ -71,6 +74,8 @@ type Config struct {
 	PodCIDRs          []string `json:"podCIDRs"`
 	ServiceCIDRs      []string `json:"serviceCIDRs"`
 	NodeCIDRMaskSizes []int    `json:"nodeCIDRMaskSizes"`
+	LoadBalancerPools []string `json:"loadBalancerPools"`
+	NodePorts         string   `json:"nodePorts"`
 	ClusterDNS        []string `json:"clusterDNS"`
 	DNSPort           int      `json:"dnsPort"`
 	CRISocket         string   `json:"criSocket"`
@@ -98,6 +103,8 @@ func NewConfig(o Options) Config {
 		PodCIDRs:          texts(o.PodCIDRs),
 		ServiceCIDRs:      texts(o.ServiceCIDRs),
 		NodeCIDRMaskSizes: maskSizes(o.PodCIDRs),
+		LoadBalancerPools: texts(o.LoadBalancerPools),
+		NodePorts:         o.NodePorts,
 		ClusterDNS:        texts(o.ClusterDNS),
 		DNSPort:           o.DNSPort,
 		CRISocket:         o.Layout.ContainerdSocket(),

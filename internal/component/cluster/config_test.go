@@ -21,6 +21,10 @@ func options() Options {
 		ServiceCIDRs: []netip.Prefix{
 			netip.MustParsePrefix("10.43.0.0/16"), netip.MustParsePrefix("fd42:b0c5:43::/112"),
 		},
+		LoadBalancerPools: []netip.Prefix{
+			netip.MustParsePrefix("10.46.0.0/24"), netip.MustParsePrefix("fd42:b0c5:46::/112"),
+		},
+		NodePorts:       "all",
 		ClusterDNS:      []netip.Addr{netip.MustParseAddr("10.43.0.10")},
 		DNSPort:         10053,
 		Bridge:          "boxyard0",

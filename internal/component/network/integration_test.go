@@ -204,6 +204,7 @@ func TestEverythingIsMadeAndRemoved(t *testing.T) {
 	for _, want := range []string{
 		"10.42.0.1/22", "fd42:b0c5:42::1/64", "10.44.0.1/16",
 		"blackhole 10.42.0.0/16", "10.43.0.0/16 dev lo", "blackhole fd42:b0c5:42::/48", "fd42:b0c5:43::/112 dev lo",
+		"10.46.0.0/24 dev lo", "fd42:b0c5:46::/112 dev lo",
 		"table inet boxyard", `comment "boxyard from boxyard0"`,
 	} {
 		if got := host.snapshot(t); !strings.Contains(got, want) {

@@ -21,6 +21,9 @@ type Options struct {
 	NodeIPs []netip.Prefix
 	// PodCIDRs and ServiceCIDRs are the cluster's ranges, one per family of NodeIPs.
 	PodCIDRs, ServiceCIDRs []netip.Prefix
+	// LoadBalancerPools have the addresses of Services of type LoadBalancer: none, or one per
+	// family of NodeIPs.
+	LoadBalancerPools []netip.Prefix
 	// DockerBridgeCIDR is the default Docker network: its range (the bridge takes the first
 	// address) or the bridge's address with the length of the range.
 	DockerBridgeCIDR netip.Prefix
@@ -107,6 +110,14 @@ func (o Options) validate() error {
 			return fmt.Errorf("network: service range %s is not of the family of %s", o.ServiceCIDRs[i], ip.Addr())
 		}
 	}
+	if len(o.LoadBalancerPools) > len(o.NodeIPs) {
+		return errors.New("network: more pools of load balancer addresses than families")
+	}
+	for i, pool := range o.LoadBalancerPools {
+		if pool.Addr().Is4() != o.NodeIPs[i].Addr().Is4() {
+			return fmt.Errorf("network: pool %s is not of the family of %s", pool, o.NodeIPs[i].Addr())
+		}
+	}
 	if o.DockerBridge != "" && !o.DockerBridgeCIDR.IsValid() {
 		return fmt.Errorf("network: bridge %s has no range", o.DockerBridge)
 	}
@@ -155,8 +166,9 @@ func firstAddress(p netip.Prefix) netip.Prefix {
 }
 
 // newRoutes keeps what is meant for the cluster on this machine: a pod range
-// without its pod ends in a blackhole, and the service range leads to lo, because
-// connect() looks for a route before nft rewrites the address.
+// without its pod ends in a blackhole, and the service range and the load
+// balancers' pool lead to lo, because connect() looks for a route before nft
+// rewrites the address.
 func newRoutes(o Options) []route {
 	var routes []route
 	for i, ip := range o.NodeIPs {
@@ -164,6 +176,9 @@ func newRoutes(o Options) []route {
 			route{dst: o.PodCIDRs[i]},
 			route{dst: o.ServiceCIDRs[i], source: ip.Addr()},
 		)
+		if i < len(o.LoadBalancerPools) {
+			routes = append(routes, route{dst: o.LoadBalancerPools[i], source: ip.Addr()})
+		}
 	}
 	return routes
 }

@@ -29,6 +29,8 @@ func ipv4Options() Options {
 		NodeIPs: FirstNodeIPs(pods), PodCIDRs: pods, ServiceCIDRs: prefixes("10.43.0.0/16"),
 		DockerBridgeCIDR: netip.MustParsePrefix("10.44.0.0/16"),
 		DockerPool:       netip.MustParsePrefix("10.45.0.0/16"),
+
+		LoadBalancerPools: prefixes("10.46.0.0/24"),
 	}
 }
 
@@ -37,6 +39,7 @@ func dualOptions() Options {
 	o.PodCIDRs = prefixes("10.42.0.0/16", "fd42:b0c5:42::/48")
 	o.ServiceCIDRs = prefixes("10.43.0.0/16", "fd42:b0c5:43::/112")
 	o.NodeIPs = FirstNodeIPs(o.PodCIDRs)
+	o.LoadBalancerPools = prefixes("10.46.0.0/24", "fd42:b0c5:46::/112")
 	return o
 }
 
@@ -68,7 +71,7 @@ func golden(t *testing.T, name, got string) {
 
 func TestPlan(t *testing.T) {
 	podsOnly := ipv4Options()
-	podsOnly.DockerBridge = ""
+	podsOnly.DockerBridge, podsOnly.LoadBalancerPools = "", nil
 	for name, o := range map[string]Options{"ipv4": ipv4Options(), "dual": dualOptions(), "pods-only": podsOnly} {
 		t.Run(name, func(t *testing.T) {
 			p := mustPlan(t, o)
@@ -89,6 +92,8 @@ func TestPlanRefuses(t *testing.T) {
 	tests := map[string]func(*Options){
 		"no bridge":            func(o *Options) { o.PodBridge = "" },
 		"no node address":      func(o *Options) { o.NodeIPs = nil },
+		"pool of the other":    func(o *Options) { o.LoadBalancerPools = prefixes("fd42::/112") },
+		"too many pools":       func(o *Options) { o.LoadBalancerPools = prefixes("10.46.0.0/24", "fd42::/112") },
 		"families that differ": func(o *Options) { o.ServiceCIDRs = prefixes("10.43.0.0/16", "fd42::/112") },
 		"address outside":      func(o *Options) { o.NodeIPs = prefixes("10.50.0.1/22") },
 		"service of the other": func(o *Options) { o.ServiceCIDRs = prefixes("fd42::/112") },

@@ -12,6 +12,10 @@ const (
 	tableName   = "boxyard"
 )
 
+// NodePortTable is made by the cluster process (cluster/nodeport), of the family
+// inet. It is named here because it is ours, and goes with a reset.
+const NodePortTable = "boxyard-nodeports"
+
 // table is our nft table. Each rule has a comment of its own, by which a rule
 // that was removed by hand is missed.
 type table struct {
@@ -26,6 +30,13 @@ type tableChain struct {
 type tableRule struct{ statement, comment string }
 
 func newTable(o Options) table {
+	// dockerd, and the CNI plugin portmap, make the kernel route packets for 127.0.0.1 on their
+	// bridges (route_localnet). Nothing outside of this host may reach its loopback that way. What
+	// is translated back to a loopback address is so later than here.
+	prerouting := tableChain{name: "prerouting", kind: "type filter hook prerouting priority -300; policy accept;", rules: []tableRule{
+		{`iifname != "lo" ip daddr 127.0.0.0/8 drop`, "loopback is not for others"},
+		{`iifname != "lo" ip saddr 127.0.0.0/8 drop`, "loopback is not on the wire"},
+	}}
 	postrouting := tableChain{name: "postrouting", kind: "type nat hook postrouting priority 100; policy accept;"}
 	// After every filter at the usual priority: kube-proxy, which rejects what has no
 	// endpoint, has spoken by then, and rewritten what it serves.
@@ -47,8 +58,13 @@ func newTable(o Options) table {
 		unserved := tableRule{fmt.Sprintf("%s daddr %s drop", family, services), "no such service (" + family + ")"}
 		forward.rules = append(forward.rules, unserved)
 		output.rules = append(output.rules, unserved)
+		if i < len(o.LoadBalancerPools) {
+			unclaimed := tableRule{fmt.Sprintf("%s daddr %s drop", family, o.LoadBalancerPools[i]), "no such load balancer (" + family + ")"}
+			forward.rules = append(forward.rules, unclaimed)
+			output.rules = append(output.rules, unclaimed)
+		}
 	}
-	return table{chains: []tableChain{postrouting, forward, output}}
+	return table{chains: []tableChain{prerouting, postrouting, forward, output}}
 }
 
 func ipFamily(p netip.Prefix) string {
