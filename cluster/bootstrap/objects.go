@@ -39,11 +39,12 @@ func clusterRoles() []*rbacv1.ClusterRole {
 			ObjectMeta: named("boxyard:controllers"),
 			Rules: []rbacv1.PolicyRule{
 				{APIGroups: []string{""}, Resources: []string{"pods", "namespaces"}, Verbs: readOnly()},
+				{APIGroups: []string{""}, Resources: []string{"services/status"}, Verbs: []string{"patch"}},
 				{APIGroups: []string{""}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}},
 				{APIGroups: []string{networkingv1.GroupName}, Resources: []string{"networkpolicies"}, Verbs: readOnly()},
 				{APIGroups: []string{"apps"}, Resources: []string{"deployments", "statefulsets", "daemonsets", "replicasets"}, Verbs: readOnly()},
 				{APIGroups: []string{"batch"}, Resources: []string{"jobs", "cronjobs"}, Verbs: readOnly()},
-				// The front door, in the daemon, has this identity too.
+				// For load balancers and node ports, and for the front door, which is in the daemon and has this identity too.
 				{APIGroups: []string{""}, Resources: []string{"services"}, Verbs: readOnly()},
 				{APIGroups: []string{discoveryv1.GroupName}, Resources: []string{"endpointslices"}, Verbs: readOnly()},
 				// The volumes.

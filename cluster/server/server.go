@@ -187,7 +187,7 @@ func (s *server) ownObjects(ctx context.Context, client kubernetes.Interface, se
 		return networkpolicy.Run(ctx, s.identity, s.config)
 	})
 	s.clients.start("volumes", func(ctx context.Context) error { return s.volumes.Run(ctx) })
-	return nil
+	return s.startReach(s.identity)
 }
 
 // kubelet waits for the container runtime, without which the kubelet would end the process.
