@@ -91,15 +91,16 @@ func clusterWays(s spec) []reach.Way {
 	return ways
 }
 
+// nodeWays: node ports answer on loopback too (cluster/nodeport), all but those of SCTP.
 func nodeWays(s spec, nodes []string) []reach.Way {
 	var ways []reach.Way
-	for _, node := range nodes {
+	for _, node := range slices.Concat([]string{"127.0.0.1", "::1"}, nodes) {
 		// A Service of one family has no node port in the other.
 		if !slices.ContainsFunc(s.addresses(), func(ip string) bool { return isV4(ip) == isV4(node) }) {
 			continue
 		}
 		for _, p := range s.Ports {
-			if p.NodePort != 0 {
+			if p.NodePort != 0 && (!net.ParseIP(node).IsLoopback() || p.Protocol != "SCTP") {
 				ways = append(ways, reach.Way{Kind: reach.NodePort, URL: locate(node, p.NodePort, p)})
 			}
 		}
