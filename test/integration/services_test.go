@@ -38,9 +38,9 @@ func TestServices(t *testing.T) {
 		" && ip netns exec lan ip route add default via " + lanHost)
 	b.build("who:1", whoServer)
 	b.kubectl("create", "deployment", "who", "--image=who:1", "--replicas=2")
-	b.kubectl("run", "asker", "--image=boxyard/base", "--restart=Never", "--command", "--", "sleep", "3600")
+	b.kubectl("create", "deployment", "asker", "--image=boxyard/base", "--", "sleep", "3600")
 	b.rolledOut("who")
-	b.kubectl("wait", "pod/asker", "--for=condition=Ready", "--timeout=60s")
+	b.rolledOut("asker")
 	each := func(parts ...part) {
 		for _, p := range parts {
 			t.Run(p.name, func(t *testing.T) { p.run(box{Instance: b.Instance, t: t}) })
@@ -70,6 +70,7 @@ func TestServices(t *testing.T) {
 	}
 	b.up()
 	b.rolledOut("who")
+	b.rolledOut("asker")
 	each(
 		part{"the node's address", nodeAddress},
 		part{"node ports on loopback only", loopbackOnly},
@@ -124,7 +125,7 @@ func fromLAN(url string) []string {
 }
 
 func (b box) fromPod(url string) []string {
-	return []string{b.Binary, "kubectl", "exec", "asker", "--", "timeout", "3", "wget", "-qO-", url}
+	return []string{b.Binary, "kubectl", "exec", "deployment/asker", "--", "timeout", "3", "wget", "-qO-", url}
 }
 
 func (b box) fromContainer(url string) []string {
@@ -406,7 +407,7 @@ func clusterKilled(b box) {
 func externalName(b box) {
 	b.apply("{apiVersion: v1, kind: Service, metadata: {name: outside}, spec: {type: ExternalName, externalName: kubernetes.default.svc.cluster.local}}")
 	defer b.kubectl("delete", "service", "outside")
-	b.asks("a pod resolves it", []string{b.Binary, "kubectl", "exec", "asker", "--", "nslookup", "outside.default.svc.cluster.local"}, "10.43.0.1")
+	b.asks("a pod resolves it", []string{b.Binary, "kubectl", "exec", "deployment/asker", "--", "nslookup", "outside.default.svc.cluster.local"}, "10.43.0.1")
 }
 
 func headless(b box) {
@@ -417,7 +418,7 @@ func headless(b box) {
 		b.t.Fatalf("pods: %v", ips)
 	}
 	for _, ip := range ips {
-		b.asks("its name stands for "+ip, []string{b.Binary, "kubectl", "exec", "asker", "--", "nslookup", "bare.default.svc.cluster.local"}, ip)
+		b.asks("its name stands for "+ip, []string{b.Binary, "kubectl", "exec", "deployment/asker", "--", "nslookup", "bare.default.svc.cluster.local"}, ip)
 	}
 	b.asks("its name is served", b.fromPod("http://bare.default.svc.cluster.local:8080/"), "one")
 }
