@@ -87,8 +87,10 @@ func await(t *testing.T, what string, check func() bool) {
 
 func TestDirectoryListsAndFollows(t *testing.T) {
 	api := &fakeAPI{
-		list: []string{web, `{"metadata":{"name":"api","namespace":"team"},"spec":{"clusterIP":"10.43.0.9","ports":[{"port":443}]}}`,
-			`{"metadata":{"name":"udp","namespace":"team"},"spec":{"clusterIP":"10.43.0.9","ports":[{"port":53,"protocol":"UDP"}]}}`},
+		list: []string{
+			web, `{"metadata":{"name":"api","namespace":"team"},"spec":{"clusterIP":"10.43.0.9","ports":[{"port":443}]}}`,
+			`{"metadata":{"name":"udp","namespace":"team"},"spec":{"clusterIP":"10.43.0.9","ports":[{"port":53,"protocol":"UDP"}]}}`,
+		},
 		changes: make(chan string),
 	}
 	d := follow(t, api)

@@ -34,9 +34,13 @@ func TestResolve(t *testing.T) {
 		"node port": {
 			`{"spec":{"type":"NodePort","clusterIP":"10.43.1.2","ports":[{"name":"https","port":8443,"nodePort":30001},{"protocol":"UDP","port":53,"nodePort":30002}]}}`, slices2,
 			Addresses{Type: "NodePort", Ways: []reach.Way{
-				{Kind: reach.ClusterIP, URL: "https://10.43.1.2:8443"}, {Kind: reach.ClusterIP, URL: "10.43.1.2:53/udp"}, door,
-				{Kind: reach.NodePort, URL: "https://127.0.0.1:30001"}, {Kind: reach.NodePort, URL: "127.0.0.1:30002/udp"},
-				{Kind: reach.NodePort, URL: "https://10.42.0.1:30001"}, {Kind: reach.NodePort, URL: "10.42.0.1:30002/udp"},
+				{Kind: reach.ClusterIP, URL: "https://10.43.1.2:8443"},
+				{Kind: reach.ClusterIP, URL: "10.43.1.2:53/udp"},
+				door,
+				{Kind: reach.NodePort, URL: "https://127.0.0.1:30001"},
+				{Kind: reach.NodePort, URL: "127.0.0.1:30002/udp"},
+				{Kind: reach.NodePort, URL: "https://10.42.0.1:30001"},
+				{Kind: reach.NodePort, URL: "10.42.0.1:30002/udp"},
 			}, Ready: 2},
 		},
 		"load balancer": {

@@ -36,6 +36,22 @@ func TestFrontDoor(t *testing.T) {
 	}
 }
 
+// TestFrontDoorWithoutCluster serves what there is, on the port that is configured.
+func TestFrontDoorWithoutCluster(t *testing.T) {
+	b := newBox(t, harness.Options{Config: "without: [cluster]\nfrontDoor: {port: 8000}\n"})
+	b.up()
+	b.build("doored:1", server("one"))
+	b.docker("run", "--detach", "--name", "shown", "--expose", "8080", "doored:1")
+	b.opens("http://shown.docker.localhost:8000/", "one")
+	b.says(404, []string{"There is no web.default.localhost", "http://shown.docker.localhost:8000"}, "http://web.default.localhost:8000/")
+	if out := b.boxyard("url", "shown"); !strings.Contains(out, "http://shown.docker.localhost:8000") {
+		t.Errorf("url:\n%s", out)
+	}
+	if out := b.sh("ss -H -ltn 'sport = :80'"); out != "" {
+		t.Errorf("somebody listens on port 80: %s", out)
+	}
+}
+
 // curl is what a user types. It takes names under .localhost to loopback by itself.
 func (b box) curl(args ...string) (string, error) {
 	b.t.Helper()

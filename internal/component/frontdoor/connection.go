@@ -75,7 +75,7 @@ func withConnection(ctx context.Context, conn net.Conn) context.Context {
 	return context.WithValue(ctx, connectionKey{}, conn)
 }
 
-// RoundTripper of the connection that a request came on.
+// transportOf is that of the connection on which the request with this context came.
 func transportOf(ctx context.Context, h2c bool) (http.RoundTripper, bool) {
 	c, ok := ctx.Value(connectionKey{}).(*connection)
 	if !ok {

@@ -77,12 +77,10 @@ func (h *handler) failed(w http.ResponseWriter, r *http.Request, t target, err e
 
 // cause is the error without the URL, which the reader knows.
 func cause(t target, err error) string {
-	var asked *url.Error
-	if errors.As(err, &asked) {
+	if asked, ok := errors.AsType[*url.Error](err); ok {
 		err = asked.Err
 	}
-	var dial *net.OpError
-	if errors.As(err, &dial) && dial.Op == "dial" {
+	if dial, ok := errors.AsType[*net.OpError](err); ok && dial.Op == "dial" {
 		err = dial.Err
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
