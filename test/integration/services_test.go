@@ -19,7 +19,7 @@ import (
 // whoServer says which pod answers, and whom it sees.
 const whoServer = `FROM boxyard/base
 RUN mkdir -p /www/cgi-bin && echo one > /www/index.html && \
- printf '#!/bin/sh\necho "Content-Type: text/plain"\necho\necho "${REMOTE_ADDR##*:} asked $HOSTNAME"\n' > /www/cgi-bin/who && chmod +x /www/cgi-bin/who
+ printf '#!/bin/sh\necho "Content-Type: text/plain"\necho\necho "$REMOTE_ADDR asked $HOSTNAME"\n' > /www/cgi-bin/who && chmod +x /www/cgi-bin/who
 CMD ["httpd", "-f", "-p", "8080", "-h", "/www"]
 `
 
@@ -213,8 +213,8 @@ func localTrafficPolicy(b box) {
 	b.service("local", "LoadBalancer", "externalTrafficPolicy: Local, ports: [{port: 80, targetPort: 8080}]")
 	defer b.kubectl("delete", "service", "local")
 	ip := b.ingress("local", 1)[0]
-	b.asks("the pod sees who asks", fromLAN("http://"+ip+"/cgi-bin/who"), lanOther+" asked")
-	b.asks("by the node port too", fromLAN("http://"+lanHost+":"+b.serviceField("local", ".spec.ports[0].nodePort")+"/cgi-bin/who"), lanOther+" asked")
+	b.asks("the pod sees who asks", fromLAN("http://"+ip+"/cgi-bin/who"), lanOther)
+	b.asks("by the node port too", fromLAN("http://"+lanHost+":"+b.serviceField("local", ".spec.ports[0].nodePort")+"/cgi-bin/who"), lanOther)
 	b.asks("from the host", fromHost("http://"+ip+"/cgi-bin/who"), "asked who-")
 	b.asks("the health check counts", fromHost("http://"+lanHost+":"+b.serviceField("local", ".spec.healthCheckNodePort")+"/"), `"localEndpoints": 2`)
 }
