@@ -130,7 +130,7 @@ func (k *keeper) look(ctx context.Context) {
 	}
 }
 
-// wanted is sorted. SCTP is left out: this is tested for nothing that the kernels at hand lack.
+// wanted is sorted. SCTP is left out: no kernel at hand has it, so nothing could show that it works.
 func (k *keeper) wanted() ([]port, error) {
 	all, err := k.lister.List(labels.Everything())
 	if err != nil {

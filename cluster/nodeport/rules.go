@@ -1,7 +1,6 @@
 package nodeport
 
 import (
-	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -147,5 +146,3 @@ func remove(tx *knftables.Transaction) {
 	tx.Add(&knftables.Table{})
 	tx.Delete(&knftables.Table{})
 }
-
-func (p port) String() string { return fmt.Sprintf("%d/%s", p.number, p.protocol) }

@@ -120,6 +120,7 @@ func (b box) hasEvent(name, reason, words string) {
 
 // Where a request may come from. Each prints the answer, and fails within three seconds.
 func fromHost(url string) []string { return []string{"curl", "-gsS", "--fail", "--max-time", "3", url} }
+
 func fromLAN(url string) []string {
 	return append([]string{"ip", "netns", "exec", "lan"}, fromHost(url)...)
 }
@@ -189,7 +190,7 @@ func loadBalancer(b box) {
 	if urls := b.boxyard("url", "svc/lb"); !strings.Contains(urls, "http://"+ips[0]+":80") || !strings.Contains(urls, "http://127.0.0.1:") {
 		b.t.Errorf("boxyard url: %s", urls)
 	}
-	for _, u := range strings.Fields(b.boxyard("url", "svc/lb")) {
+	for u := range strings.FieldsSeq(b.boxyard("url", "svc/lb")) {
 		if strings.HasPrefix(u, "http://127.0.0.1:3") {
 			b.asks(u, fromHost(u), "one")
 		}
@@ -436,7 +437,7 @@ func affinity(b box) {
 	}
 	pods := func() int {
 		seen := map[string]bool{}
-		for _, line := range strings.Split(b.sh("for i in 1 2 3 4 5 6 7 8; do curl -sS --max-time 3 "+strings.Join(urls, " ")+"; done"), "\n") {
+		for line := range strings.SplitSeq(b.sh("for i in 1 2 3 4 5 6 7 8; do curl -sS --max-time 3 "+strings.Join(urls, " ")+"; done"), "\n") {
 			if _, pod, found := strings.Cut(line, " asked "); found {
 				seen[pod] = true
 			}
