@@ -159,7 +159,7 @@ reproducible: build ## Build again in another directory with an empty build cach
 # ---- test ----
 
 # Packages whose dependencies are small enough to compile a second time for the race detector.
-race_packages := ./cmd/... ./internal/... ./tools/... ./examples/... ./test/architecture/... ./test/conformance/... ./test/load/... ./test/demo/... ./test/server/...
+race_packages := ./cmd/... ./internal/... ./tools/... ./examples/... ./test/architecture/... ./test/conformance/... ./test/load/... ./test/demo/... ./test/server/... ./test/ledger/...
 
 .PHONY: test test-unit test-integration test-faults test-vm demo
 test: test-unit test-integration ## Run the unit and the integration tests.
