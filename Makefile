@@ -173,7 +173,7 @@ test-unit: deps examples ## Run the unit tests, with the race detector where tha
 test-integration: build examples ## Run the packed binary in confined instances (root).
 	$(GOTEST) -tags integration -count=1 -timeout 30m ./test/harness/... ./test/integration/...
 
-test-faults: build examples ## Kill each part under load and see it come back (root, long).
+test-faults: build examples ## Kill parts under load, fill disks, send crowds, and see it all come back (root, long).
 	$(GOTEST) -tags faults -count=1 -timeout 120m -v ./test/faults/...
 
 test-vm: deps-vm build examples ## Try it on a Debian 12 with systemd in qemu (root, slow).

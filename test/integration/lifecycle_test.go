@@ -3,14 +3,17 @@
 package integration
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/boxyard/boxyard/test/harness"
+	"github.com/boxyard/boxyard/test/ledger"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -33,6 +36,7 @@ func TestLifecycle(t *testing.T) {
 		run  func(box)
 	}{
 		{"kill -9 of each part", killEachPart},
+		{"kill -9 of the cluster while objects are written", killWhileWriting},
 		{"kill -9 of the daemon, then up", killDaemon},
 		{"a container that ends while dockerd is away", exitWhileAway},
 		{"down --keep-containers", downKeepContainers},
@@ -82,6 +86,41 @@ func killEachPart(b box) {
 	}
 	b.samePIDs(before, "after the parts were killed")
 	b.serves("kept", "kept")
+}
+
+// killWhileWriting is the short form of the faults test of this name: what the API acknowledged is there.
+func killWhileWriting(b box) {
+	api, err := b.API(b.t.Context())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer api.Close()
+	b.kubectl("create", "namespace", "written")
+	book := ledger.New(api, "written", 100)
+	ctx, stop := context.WithCancel(b.t.Context())
+	var writers sync.WaitGroup
+	writers.Go(func() { book.Write(ctx, 4) })
+	defer writers.Wait()
+	defer stop()
+	for i := range 3 {
+		created, deleted, _ := book.Count()
+		b.eventually(30*time.Second, "objects are written", func() error {
+			if now, gone, _ := book.Count(); now+gone < created+deleted+50 {
+				return fmt.Errorf("only %d since kill %d: %w", now+gone-created-deleted, i, book.LastError())
+			}
+			return nil
+		})
+		if n, err := b.Kill("cluster"); err != nil || n != 1 {
+			b.t.Fatalf("%d cluster processes killed: %v", n, err)
+		}
+	}
+	b.ready(30*time.Second, "after three kills")
+	stop()
+	writers.Wait()
+	if err := book.Verify(b.t.Context()); err != nil {
+		b.t.Error(err)
+	}
+	b.kubectl("delete", "namespace", "written")
 }
 
 func killDaemon(b box) {
