@@ -111,14 +111,27 @@ func TestDiskFullUnderContainerd(t *testing.T) {
 		}
 		return err
 	})
-	for _, part := range []string{"containerd", "dockerd", "cluster"} {
-		if state, why := y.part(part); state != "ready" {
-			t.Errorf("%s is %s: %s", part, state, why)
+	pressure := func(want string) func() error {
+		return func() error {
+			got, err := y.Kubectl(ctx, "get", "nodes", "-o", `jsonpath={.items[0].status.conditions[?(@.type=="DiskPressure")].status}`)
+			if err == nil && got != want {
+				err = fmt.Errorf("it is %s", got)
+			}
+			return err
 		}
 	}
+	y.poll(2*time.Minute, "the node says that its disk is full", pressure("True"))
+	y.isReady(time.Minute, "with a full disk")
+	if n, err := y.Kill("containerd"); err != nil || n != 1 {
+		t.Fatalf("%d processes of containerd killed: %v", n, err)
+	}
+	y.wait(time.Second)
+	y.isReady(time.Minute, "killed while its disk is full")
 	free()
-	// The kubelet calls the node relieved only after a while without pressure.
-	y.poll(8*time.Minute, "both Deployments are available", func() error {
+	began := time.Now()
+	// The kubelet calls the node relieved only after a minute without pressure.
+	y.poll(3*time.Minute, "the node is relieved", pressure("False"))
+	y.poll(2*time.Minute, "both Deployments are available", func() error {
 		for _, name := range []string{"web", "late"} {
 			if _, err := y.Kubectl(ctx, "rollout", "status", "deployment/"+name, "--timeout=1s"); err != nil {
 				return err
@@ -126,6 +139,7 @@ func TestDiskFullUnderContainerd(t *testing.T) {
 		}
 		return nil
 	})
+	t.Logf("pods run again after %v", time.Since(began).Round(time.Second))
 	y.isReady(time.Minute, "with space again")
 	y.must(y.Docker(ctx, "run", "--rm", "kept", "cat", "/kept"))
 	stop()

@@ -66,7 +66,7 @@ func TestManyClients(t *testing.T) {
 	peak := y.memory()
 	all.Wait()
 	t.Logf("answers to %d clients: %v; the administrator waited %v at most; memory of the cluster process: %d MiB before, %d MiB under load", clients, answers, slowest.Round(time.Millisecond), before, peak)
-	if answers["list 200"] < clients || answers["watch 200"] < clients/4 {
+	if answers["list 200"] < 100 || answers["watch 200"] < 100 {
 		t.Errorf("hardly anybody was served: %v", answers)
 	}
 	for what := range maps.Keys(answers) {

@@ -33,7 +33,17 @@ func TestKillWhileWriting(t *testing.T) {
 	y := start(t, harness.Options{})
 	book, stop := y.write(4, 100)
 	for i := range kills {
-		y.wait(time.Duration(random.Int64N(int64(6 * time.Second))))
+		// A quarter of them while it starts, a half a short while after it is Ready, and a quarter when it has
+		// settled, which also gives it a fresh budget of starts.
+		when, moment := "while it starts", time.Duration(random.Int64N(int64(3*time.Second)))
+		if kind := random.IntN(4); kind > 0 {
+			when = fmt.Sprintf("Ready for %v", moment)
+			y.isReady(time.Minute, fmt.Sprintf("before kill %d", i+1))
+			if kind == 3 {
+				when, moment = "settled", moment+11*time.Second
+			}
+		}
+		y.wait(moment)
 		y.poll(time.Minute, fmt.Sprintf("a process for kill %d", i+1), func() error {
 			n, err := y.Kill("cluster")
 			if err == nil && n == 0 {
@@ -41,6 +51,7 @@ func TestKillWhileWriting(t *testing.T) {
 			}
 			return err
 		})
+		t.Logf("kill %d: %s", i+1, when)
 	}
 	y.isReady(time.Minute, "after the last kill")
 	y.wait(2 * time.Second) // it writes again
