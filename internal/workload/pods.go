@@ -19,8 +19,8 @@ const (
 	callTime = 15 * time.Second
 )
 
-// StopPods stops and removes every pod of the CRI at socket: containers get SIGTERM, and SIGKILL
-// after grace. It goes on past errors and returns them joined; it takes at most about grace plus 45 s
+// StopPods stops every pod of the CRI at socket, and removes those that can be: containers get SIGTERM,
+// and SIGKILL after grace. It goes on past errors and returns them joined; it takes at most about grace plus 45 s
 // for each 16 pods. Their controllers must have ended before, or they make new ones.
 func StopPods(ctx context.Context, socket string, grace time.Duration) error {
 	conn, err := grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -78,9 +78,9 @@ func stopPod(ctx context.Context, cri runtime.RuntimeServiceClient, pod *runtime
 	if _, err := cri.StopPodSandbox(callCtx, &runtime.StopPodSandboxRequest{PodSandboxId: pod.GetId()}); err != nil {
 		return fmt.Errorf("stop pod %s: %w", what, errors.Join(append(stopErrs, err)...))
 	}
-	if _, err := cri.RemovePodSandbox(callCtx, &runtime.RemovePodSandboxRequest{PodSandboxId: pod.GetId()}); err != nil {
-		return fmt.Errorf("remove pod %s: %w", what, err)
-	}
+	// What cannot be removed has ended nevertheless, and the kubelet removes it after the next start. On a full disk
+	// containerd cannot even write down that a container has ended, and refuses.
+	_, _ = cri.RemovePodSandbox(callCtx, &runtime.RemovePodSandboxRequest{PodSandboxId: pod.GetId()})
 	return nil
 }
 

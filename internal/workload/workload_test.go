@@ -74,6 +74,7 @@ func TestStopPodsGoesOnPastErrors(t *testing.T) {
 	}{
 		{"all well", "", all, ""},
 		{"a container that will not stop is killed with its pod", "stop c1", all, ""},
+		{"a pod that cannot be removed is stopped", "remove p1", all, ""},
 		{"a pod that will not stop is named, the other goes", "stop p1", []string{"stop c1", "stop c2", "stop p1", "stop p2", "remove p2"}, "default/one"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
