@@ -1,7 +1,13 @@
 #!/bin/bash
-# debian-root.sh OUTPUT PACKAGE... - a tar archive of the files of these Debian packages and of all that they
-# depend on. Nothing is installed and no package's script runs. Essential packages come only where one depends on them.
+# debian-root.sh [-n] OUTPUT PACKAGE... - a tar archive of the files of these Debian packages and of all that they
+# depend on (-n: not of that). Nothing is installed and no package's script runs. Essential packages come only
+# where one depends on them.
 set -euo pipefail
+alone=
+if [ "$1" = -n ]; then
+	alone=yes
+	shift
+fi
 out=$(realpath -m "$1")
 shift
 
@@ -11,6 +17,10 @@ mkdir -p "$work/archives/partial" "$work/root" "$(dirname "$out")"
 : >"$work/status" # to apt, nothing is installed yet
 
 download() {
+	if [ "$alone" ]; then
+		(cd "$work/archives" && apt-get download -qq -o APT::Sandbox::User=root "$@") </dev/null >"$work/log" 2>&1
+		return
+	fi
 	apt-get install -qq -y --no-install-recommends --download-only \
 		-o Dir::State::status="$work/status" -o Dir::Cache::archives="$work/archives" \
 		-o Debug::NoLocking=1 -o APT::Sandbox::User=root "$@" </dev/null >"$work/log" 2>&1

@@ -27,7 +27,7 @@ func suites() []suite {
 		{name: "sample", labels: "Conformance", list: here + "sample.txt"},
 		// SCTP needs a kernel module that many hosts have not.
 		{name: "networkpolicy", labels: "/^Feature:NetworkPolicy$/ && !/SCTP/"},
-		{name: "storage", labels: "!Slow && !Disruptive", focus: `^External Storage .*\[Testpattern: Dynamic PV`, args: []string{"--storage.testdriver=" + here + "storage-driver.yaml"}},
+		{name: "storage", labels: "!Slow && !Disruptive", focus: `^External Storage .*\[Testpattern: (Dynamic PV|Generic Ephemeral-volume)`, args: []string{"--storage.testdriver=" + here + "storage-driver.yaml"}},
 	}
 }
 

@@ -29,7 +29,7 @@ func run(ctx context.Context, args []string) error {
 	var (
 		list     = flags.String("images", "", "the output of e2e.test --list-images")
 		programs = flags.String("programs", "", "the directory of upstream's programs, and pause")
-		roots    = flags.String("roots", "", "the directory of tools.tar and nginx.tar, files of Debian packages")
+		roots    = flags.String("roots", "", "the directory of shell.tar, tools.tar and nginx.tar, files of Debian packages")
 		source   = flags.String("source", "", "the directory of the module k8s.io/kubernetes")
 		shell    = flags.String("busybox", "/bin/busybox", "Debian's static busybox")
 		certs    = flags.String("certificates", "/etc/ssl/certs/ca-certificates.crt", "the CA certificates")
