@@ -87,6 +87,8 @@ func (k *kitchen) agnhost() []ociarchive.Entry {
 		{Name: "usr/local/", Mode: 0o755},
 		{Name: "usr/local/bin/", Mode: 0o755},
 		{Name: "usr/local/bin/iperf", Link: "/usr/bin/iperf"},
+		// A spec reads this file through an image volume, and wants to find the name of the system.
+		{Name: "etc/os-release", Mode: 0o644, Content: []byte("NAME=\"Files of Debian, in place of Alpine Linux\"\nID=debian\n")},
 		// A spec looks whether a user gets the groups that the image gives him.
 		{Name: "etc/passwd", Mode: 0o644, Content: []byte("root:x:0:0:root:/root:/bin/sh\n" +
 			"user-defined-in-image:x:1000:1000::/home/user-defined-in-image:/bin/sh\n" +
