@@ -76,7 +76,7 @@ func (u upstream) run(ctx context.Context, in *harness.Instance, b spec.Batch, p
 	cmd.Stdout, cmd.Stderr = log, log
 	// Ginkgo writes its report when it is interrupted, once the specs have cleaned up.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.WaitDelay = 2 * time.Minute
+	cmd.WaitDelay = 4 * time.Minute
 	if err := in.StartProcess(cmd); err != nil {
 		return nil, fmt.Errorf("start ginkgo: %w", err)
 	}
