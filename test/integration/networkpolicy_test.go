@@ -40,6 +40,7 @@ func TestNetworkPolicy(t *testing.T) {
 		{"the cluster process killed", policiesWhileAway},
 		{"a pod that starts", policyFromTheFirstPacket},
 		{"a table that was flushed", policyTableFlushed},
+		{"document", policiesDocument},
 		{"nothing without policies", nothingWithoutPolicies},
 	} {
 		t.Run(part.name, func(t *testing.T) {
@@ -358,11 +359,9 @@ func policyFromTheFirstPacket(w policyWorld) {
 	w.policy("blue", "deny", "podSelector: {matchLabels: {app: late}}\npolicyTypes: [Egress]")
 	w.policy("red", "late", "podSelector: {matchLabels: {app: web}}\ningress: [{from: [{namespaceSelector: {matchLabels: {team: blue}}, podSelector: {matchLabels: {greeted: 'yes'}}}]}]")
 	w.denied("blue/other > tcp red/web:8080")
-	_, port := w.resolve("tcp red/web:8080")
-	host := strings.TrimSuffix(port, ":8080")
-	for _, pod := range []struct{ name, app, greeted, want string }{
-		{"late-denied", "late", "no", "silence"},
-		{"late-allowed", "early", "yes", "web"},
+	for _, pod := range []struct{ name, app, greeted, peer, want string }{
+		{"late-denied", "late", "no", "blue/other", "silence"}, // who lets everybody in
+		{"late-allowed", "early", "yes", "red/web", "web"},
 	} {
 		w.apply(`apiVersion: v1
 kind: Pod
@@ -370,7 +369,7 @@ metadata: {name: ` + pod.name + `, namespace: blue, labels: {app: ` + pod.app + 
 spec:
   restartPolicy: Never
   containers:
-  - {name: first, image: boxyard/base, command: [sh, -c, "nc -w 1 ` + host + ` 8080 2>/dev/null || echo silence"]}
+  - {name: first, image: boxyard/base, command: [sh, -c, "nc -w 1 ` + w.addresses[pod.peer] + ` 8080 2>/dev/null || echo silence"]}
 `)
 		w.kubectl("wait", "pod/"+pod.name, "--namespace", "blue", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=30s")
 		if out := w.kubectl("logs", pod.name, "--namespace", "blue"); out != pod.want {
@@ -387,4 +386,14 @@ func policyTableFlushed(w policyWorld) {
 	w.sh("nft delete table inet boxyard-policy")
 	w.eventually(10*time.Second, "the table is made again", func() error { return w.hasTable(true) })
 	w.denied("blue/client > tcp red/web:8080")
+}
+
+// policiesDocument runs what docs/kubernetes.md says about NetworkPolicies.
+func policiesDocument(w policyWorld) {
+	script := fenced(w.box, filepath.Join("..", "..", "docs", "kubernetes.md"), "```sh policies")
+	if script == "" {
+		w.t.Fatal("docs/kubernetes.md has no commands about NetworkPolicies")
+	}
+	script = strings.ReplaceAll(script, "sudo ", "")
+	w.sh("set -ex; export PATH=$PATH:/var/lib/boxyard/bin:" + filepath.Dir(w.Binary) + "\n" + script)
 }
