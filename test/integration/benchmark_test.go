@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -63,19 +64,15 @@ func (in inspection) checks() map[string]func() error {
 			return nil
 		},
 	}
-	for number, check := range in.apiChecks() {
-		all[number] = check
-	}
-	for number, check := range in.kubeletChecks() {
-		all[number] = check
-	}
+	maps.Copy(all, in.apiChecks())
+	maps.Copy(all, in.kubeletChecks())
 	return all
 }
 
 func (in inspection) apiChecks() map[string]func() error {
 	api, manager, scheduler := in.api, in.manager, in.scheduler
 	strong := func(suites string) error {
-		for _, suite := range strings.Split(strings.Trim(suites, "[]"), ",") {
+		for suite := range strings.SplitSeq(strings.Trim(suites, "[]"), ",") {
 			if !strings.HasPrefix(suite, "TLS_ECDHE_") || strings.Contains(suite, "_CBC_") || strings.Contains(suite, "RC4") {
 				return fmt.Errorf("%q among %s", suite, suites)
 			}
