@@ -244,6 +244,15 @@ func (in *Instance) newBootID() error {
 	if err := unix.Mount(file, "/proc/sys/kernel/random/boot_id", "", unix.MS_BIND, ""); err != nil {
 		return fmt.Errorf("bind boot_id: %w", err)
 	}
+	// A user namespace may mount proc only where one is seen whole (fs/namespace.c, mnt_already_visible), which that
+	// bind has ended for the one at /proc.
+	whole := filepath.Join(in.dir, "proc")
+	if err := os.MkdirAll(whole, 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount("proc", whole, "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return fmt.Errorf("mount proc: %w", err)
+	}
 	return nil
 }
 
