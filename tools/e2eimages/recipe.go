@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -38,7 +39,7 @@ type kitchen struct {
 func (k *kitchen) recipes(small []ociarchive.Entry) (map[string]recipe, error) {
 	// Debian's busybox has a shell that drops environment variables such as `data-1`, and takes its own nc and
 	// the like for those in PATH.
-	base := recipe{}.with(ocispec.ImageConfig{Cmd: []string{"sh"}}, k.layer(small...), k.root("shell"), k.layer(
+	base := recipe{}.with(ocispec.ImageConfig{Cmd: []string{"sh"}}, k.layer(small...), k.layer(allInBin(small)...), k.root("shell"), k.layer(
 		ociarchive.Entry{Name: "bin/sh", Link: "bash-static"},
 	))
 	tools := base.with(ocispec.ImageConfig{Cmd: []string{"bash"}}, k.root("tools"), k.layer(
@@ -72,6 +73,18 @@ func (k *kitchen) recipes(small []ociarchive.Entry) (map[string]recipe, error) {
 			k.program("sample-apiserver", 0o755, "sample-apiserver")),
 	}
 	return recipes, k.err
+}
+
+// allInBin are the applets that Debian has elsewhere, in /bin, where the specs look for them: upstream's busybox
+// has all of them there.
+func allInBin(small []ociarchive.Entry) []ociarchive.Entry {
+	var entries []ociarchive.Entry
+	for _, e := range small {
+		if directory, name := path.Split(e.Name); e.Link != "" && directory != "bin/" {
+			entries = append(entries, ociarchive.Entry{Name: "bin/" + name, Link: e.Link})
+		}
+	}
+	return entries
 }
 
 // agnhost are the files that its image has besides the tools.
