@@ -193,7 +193,7 @@ conformance: build e2e ## Run upstream's specs; SUITE=conformance|sample|network
 	go run ./test/conformance -suite '$(SUITE)' -run '$(RUN)' -focus "$${FOCUS:-}" $(FLAGS)
 
 test-conformance: build e2e ## Run a sample of upstream's specs (root).
-	go run ./test/conformance -suite sample -fresh
+	go run ./test/conformance -suite sample -fresh -batch 120
 
 demo: build examples ## Build, run, deploy, reach, update: the whole way on examples/hello (root).
 	go run ./test/demo
