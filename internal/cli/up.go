@@ -14,6 +14,7 @@ import (
 	"github.com/boxyard/boxyard/internal/daemon"
 	"github.com/boxyard/boxyard/internal/fault"
 	"github.com/boxyard/boxyard/internal/systemd"
+	"github.com/boxyard/boxyard/internal/version"
 )
 
 type upOptions struct {
@@ -76,6 +77,9 @@ func (a *App) join(ctx context.Context, o upOptions, s controlapi.Status) error 
 	}
 	if args := o.arguments(a.Layout.ConfigFile()); s.Ready && !startedWith(s.PID, args) {
 		fmt.Fprintf(a.Err, "boxyard: it runs already; %s takes effect at the next start (boxyard down, then up)\n", strings.Join(args, " "))
+	}
+	if s.Version != version.Version {
+		fmt.Fprintf(a.Err, "boxyard: it runs already, as %s; this program is %s, and takes over with: boxyard down --keep-containers, then boxyard up\n", s.Version, version.Version)
 	}
 	if s.Ready {
 		return printStatus(a.Out, s, time.Now())

@@ -3,9 +3,12 @@
 package integration
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -38,6 +41,7 @@ func TestLifecycle(t *testing.T) {
 		{"kill -9 of each part", killEachPart},
 		{"kill -9 of the cluster while objects are written", killWhileWriting},
 		{"kill -9 of the daemon, then up", killDaemon},
+		{"an upgrade", upgrade},
 		{"a container that ends while dockerd is away", exitWhileAway},
 		{"down --keep-containers", downKeepContainers},
 		{"down and up", downAndUp},
@@ -142,6 +146,49 @@ func killDaemon(b box) {
 		}
 	}
 	b.samePIDs(before, "after the daemon was killed")
+}
+
+// upgrade replaces the program: the new one says that the old one still runs, and, once that is gone, adopts
+// its parts.
+func upgrade(b box) {
+	const next = "v99"
+	before, status := b.pids(), b.status()
+	program, err := os.ReadFile(b.Binary)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	// A version of the same length keeps everything where it is, the payload behind the program included.
+	version := next + strings.Repeat("+", len(status.Version)-len(next))
+	exe := filepath.Join(b.t.TempDir(), "boxyard")
+	if err := os.WriteFile(exe, bytes.ReplaceAll(program, []byte(status.Version), []byte(version)), 0o755); err != nil {
+		b.t.Fatal(err)
+	}
+	up := func() harness.Result {
+		result, err := b.Exec(b.t.Context(), harness.Command{Name: exe, Args: b.UpArgs()})
+		if err != nil || result.Code != 0 {
+			b.t.Fatalf("up of the new program: %v, exit code %d\n%s", err, result.Code, result.Output())
+		}
+		return result
+	}
+	if said := up().Stderr; !strings.Contains(said, status.Version) || !strings.Contains(said, version) {
+		b.t.Errorf("up beside an older daemon does not name both versions:\n%s", said)
+	}
+	if _, err := b.Kill("boxyard"); err != nil {
+		b.t.Fatal(err)
+	}
+	up()
+	after := b.status()
+	if after.Version != version {
+		b.t.Errorf("version %s runs, want %s", after.Version, version)
+	}
+	for _, part := range []string{"containerd", "dockerd", "cluster", "dns"} {
+		if status.PIDOf(part) != after.PIDOf(part) {
+			b.t.Errorf("%s was not adopted: pid %d, then %d", part, status.PIDOf(part), after.PIDOf(part))
+		}
+	}
+	b.boxyard("down", "--keep-containers")
+	b.up() // and back
+	b.samePIDs(before, "after an upgrade and back")
 }
 
 func exitWhileAway(b box) {

@@ -23,6 +23,8 @@ root=$dir/root
 rm -rf "$root" "$dir/disk.raw"
 packages=systemd-sysv,dbus,libpam-systemd,udev,kmod,initramfs-tools,linux-image-cloud-amd64
 packages=$packages,openssh-server,sudo,iproute2,nftables,netbase,procps,curl,ca-certificates,e2fsprogs
+# Two firewalls that people have; the test starts one, then the other.
+packages=$packages,ufw,firewalld
 debootstrap --variant=minbase --include="$packages" bookworm "$root" "$mirror"
 
 [ -e "$dir/key" ] || ssh-keygen -q -t ed25519 -N '' -C boxyard-vm -f "$dir/key"
@@ -43,7 +45,7 @@ echo 'virtio_pci' >> "$root/etc/initramfs-tools/modules"
 for unit in systemd-networkd.service ssh.service; do
 	chroot "$root" systemctl enable "$unit"
 done
-for unit in apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer fstrim.timer; do
+for unit in firewalld.service ufw.service apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer fstrim.timer; do
 	chroot "$root" systemctl disable "$unit" 2>/dev/null || true
 done
 chroot "$root" update-initramfs -u

@@ -41,12 +41,15 @@ func TestMachine(t *testing.T) {
 	m.boot()
 	m.run("root", "stat -fc %T /sys/fs/cgroup | grep cgroup2fs; systemctl --version | head -1; uname -r")
 
+	m.run("root", "ufw allow ssh && ufw --force enable")
 	m.put("dev", filepath.Join(repo, "bin", "boxyard"), "/home/dev/boxyard", 0o755)
 	m.run("dev", "sudo ./boxyard install")
 	m.ready("after install")
 	m.use()
 	m.killMatrix()
 	m.serviceStop()
+	m.run("root", "ufw --force disable && systemctl enable --now firewalld && firewall-cmd --state")
+	m.reachable("with firewalld")
 
 	m.run("dev", "docker run -d --name kept --restart always hello:1")
 	m.run("root", "sync")
@@ -54,6 +57,7 @@ func TestMachine(t *testing.T) {
 	m.boot()
 	m.ready("after a reboot")
 	m.running("after a reboot")
+	m.reachable("after a reboot, with firewalld from the start")
 	m.eventually(3*time.Minute, "the container with a restart policy runs after a reboot", func() error {
 		return m.expect("dev", "docker inspect -f {{.State.Running}} kept", "true")
 	})
@@ -109,6 +113,20 @@ func (m *machine) running(when string) {
 		}
 		return nil
 	})
+}
+
+// reachable expects that no firewall stands between a pod, a Service, its name and a published port.
+func (m *machine) reachable(when string) {
+	m.t.Helper()
+	m.run("dev", "docker run -d --name published -p 8081:8080 hello:1")
+	m.eventually(2*time.Minute, "the published port answers "+when, func() error {
+		return m.expect("dev", "curl -s http://127.0.0.1:8081/", "hello 1")
+	})
+	m.eventually(2*time.Minute, "a pod reaches a Service by name "+when, func() error {
+		return m.expect("dev", "kubectl exec deploy/nolatestsurprise -- wget -qO- http://hello.default.svc.cluster.local/", "hello 2")
+	})
+	m.running(when)
+	m.run("dev", "docker rm -f published")
 }
 
 // killMatrix kills each part and then the daemon; a container and the pods' own processes live on.
