@@ -43,7 +43,7 @@ func TestMachine(t *testing.T) {
 
 	m.run("root", "ufw allow ssh && ufw --force enable")
 	m.put("dev", filepath.Join(repo, "bin", "boxyard"), "/home/dev/boxyard", 0o755)
-	m.run("dev", "sudo ./boxyard install")
+	m.run("dev", "sudo ./boxyard install --timeout 30m")
 	m.ready("after install")
 	m.use()
 	m.killMatrix()
