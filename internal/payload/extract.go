@@ -26,7 +26,7 @@ const (
 	idLength = 16
 	// tmpPrefix is that of directories under construction or removal. They mean nothing to anybody.
 	tmpPrefix = ".tmp-"
-	// maxWorkers bounds the memory: each has a whole frame, some 150 MB, for a moment.
+	// maxWorkers bounds the memory: each has a whole frame, some 300 MB at most, for a moment.
 	maxWorkers = 3
 )
 
@@ -213,22 +213,24 @@ func (p *Payload) unpackFrame(ctx context.Context, exe io.ReaderAt, i int, dir s
 		return err
 	}
 	defer free()
+	files, ctx := errgroup.WithContext(ctx)
+	files.SetLimit(maxWorkers)
 	for _, f := range p.manifest.Files {
 		if f.Frame != i {
 			continue
 		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		data := content[f.Offset : f.Offset+f.Size]
-		if f.Branches != nil {
-			archive.DecodeBranches(data[f.Branches.Offset : f.Branches.Offset+f.Branches.Length])
-		}
-		if err := p.writeFile(dir, f, data); err != nil {
-			return err
-		}
+		files.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			data := content[f.Offset : f.Offset+f.Size]
+			if f.Branches != nil {
+				archive.DecodeBranches(data[f.Branches.Offset : f.Branches.Offset+f.Branches.Length])
+			}
+			return p.writeFile(dir, f, data)
+		})
 	}
-	return nil
+	return files.Wait()
 }
 
 // writeFile writes a file, verifies what it wrote, and waits until it is on the disk.

@@ -43,7 +43,9 @@ func TestMachine(t *testing.T) {
 
 	m.run("root", "ufw allow ssh && ufw --force enable")
 	m.put("dev", filepath.Join(repo, "bin", "boxyard"), "/home/dev/boxyard", 0o755)
-	m.run("dev", "sudo ./boxyard install --timeout 30m")
+	if out, err := m.try(35*time.Minute, "dev", "sudo ./boxyard install --timeout 30m"); err != nil {
+		m.t.Fatalf("%v\n%s", err, out)
+	}
 	m.ready("after install")
 	m.use()
 	m.killMatrix()
@@ -74,7 +76,7 @@ func TestMachine(t *testing.T) {
 // ready waits for a platform whose every part is ready. The guest has no acceleration: minutes are normal.
 func (m *machine) ready(when string) {
 	m.t.Helper()
-	m.eventually(10*time.Minute, "boxyard is ready "+when, func() error {
+	m.eventually(20*time.Minute, "boxyard is ready "+when, func() error {
 		out, err := m.try(time.Minute, "dev", "boxyard status")
 		if err != nil {
 			return fmt.Errorf("%w\n%s", err, out)

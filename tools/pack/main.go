@@ -33,7 +33,7 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("pack "+args[0], flag.ContinueOnError)
 	dir := flags.String("dir", "build/payload", "directory of the binaries")
 	cache := flags.String("cache", "build/zstd", "directory of compressed frames")
-	level := flags.Int("level", 19, "level of compression")
+	level := flags.Int("level", 12, "level of compression")
 	group := flags.String("group", "", "compress: the `file` whose frame to make")
 	program := flags.String("program", "build/boxyard", "write: the executable without payload")
 	out := flags.String("o", "bin/boxyard", "write: the executable with payload")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/boxyard/boxyard/internal/payload/archive"
@@ -22,6 +24,10 @@ type packer struct {
 	cache string
 	level int
 }
+
+// window is log2 of how far back zstd looks; internal/payload must allow as much. One binary of Kubernetes
+// repeats much of another, more than a hundred megabytes further on.
+const window = "28"
 
 // frame is a compressed group.
 type frame struct {
@@ -47,6 +53,10 @@ func members(files []archive.File, group int) []archive.File {
 			of = append(of, f)
 		}
 	}
+	order := groups()[group]
+	slices.SortStableFunc(of, func(a, b archive.File) int {
+		return cmp.Compare(slices.Index(order, a.Name), slices.Index(order, b.Name))
+	})
 	return of
 }
 
@@ -69,7 +79,7 @@ func (p packer) compress(ctx context.Context, files []archive.File) (frame, erro
 		content = append(content, data...)
 	}
 	result := frame{
-		path:  filepath.Join(p.cache, hash(content)+"-"+strconv.Itoa(p.level)+".zst"),
+		path:  filepath.Join(p.cache, hash(content)+"-"+strconv.Itoa(p.level)+"-"+window+".zst"),
 		size:  int64(len(content)),
 		files: files,
 	}
@@ -95,7 +105,7 @@ func (p packer) zstd(ctx context.Context, content []byte, path string) error {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, "zstd", "-q", "--single-thread", "--no-check",
-		"-"+strconv.Itoa(p.level), "--long=27", in, "-o", out)
+		"-"+strconv.Itoa(p.level), "--long="+window, in, "-o", out)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("run zstd: %w", err)
