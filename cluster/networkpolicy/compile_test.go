@@ -2,6 +2,7 @@ package networkpolicy
 
 import (
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -387,4 +388,28 @@ func TestAPodThatComesChangesOnlySets(t *testing.T) {
 	tx := fake.NewTransaction()
 	change(tx, compile(n, before), compile(n, later))
 	golden.Equal(t, "pod.nft", tx.String())
+}
+
+// BenchmarkCompile is one look at 1,000 pods in 20 namespaces with 100 policies: what a change costs there.
+func BenchmarkCompile(b *testing.B) {
+	n := node{bridge: "boxyard0", families: bothFamilies()}
+	o := objects{namespaces: map[string]labels.Set{}}
+	for i := range 1000 {
+		p := &pod{ObjectMeta: metav1.ObjectMeta{
+			Namespace: "n" + strconv.Itoa(i%20), Name: strconv.Itoa(i), Labels: map[string]string{"app": "a" + strconv.Itoa(i%7)},
+		}}
+		o.pods = append(o.pods, addressed{pod: p, addresses: []netip.Addr{netip.AddrFrom4([4]byte{10, 42, byte(i >> 8), byte(i)})}})
+		o.namespaces[p.Namespace] = labels.Set{"team": "t" + strconv.Itoa(i%20%3)}
+	}
+	for i := range 100 {
+		p := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "n" + strconv.Itoa(i%20), Name: strconv.Itoa(i)}}
+		p.Spec.PodSelector.MatchLabels = map[string]string{"app": "a" + strconv.Itoa(i%7)}
+		p.Spec.Ingress = []networkingv1.NetworkPolicyIngressRule{{From: []networkingv1.NetworkPolicyPeer{{
+			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"team": "t" + strconv.Itoa(i%3)}},
+		}}}}
+		o.policies = append(o.policies, p)
+	}
+	for b.Loop() {
+		compile(n, o)
+	}
 }

@@ -16,7 +16,7 @@ const after = knftables.FilterPriority + "+5"
 // replace writes the whole table anew. In one transaction: no packet meets half of it, or none.
 func replace(tx *knftables.Transaction, n node, want *ruleset) {
 	remove(tx)
-	tx.Add(&knftables.Table{Comment: knftables.PtrTo("NetworkPolicies, by Boxyard")})
+	tx.Add(&knftables.Table{Comment: new("NetworkPolicies, by Boxyard")})
 	for _, f := range bothFamilies() {
 		tx.Add(newSet("self"+f.digit, &set{kind: f.address + " . " + f.address, comment: "pods and themselves"}))
 		for _, d := range []direction{ingress, egress} {
@@ -40,11 +40,11 @@ func base(tx *knftables.Transaction, n node) {
 	for _, hook := range []knftables.BaseChainHook{knftables.ForwardHook, knftables.InputHook} {
 		name := string(hook)
 		tx.Add(&knftables.Chain{
-			Name: name, Type: knftables.PtrTo(knftables.FilterType), Hook: knftables.PtrTo(hook),
-			Priority: knftables.PtrTo(after), Policy: knftables.PtrTo(knftables.AcceptPolicy),
+			Name: name, Type: new(knftables.FilterType), Hook: new(hook),
+			Priority: new(after), Policy: new(knftables.AcceptPolicy),
 		})
 		add := func(comment string, rule ...any) {
-			tx.Add(&knftables.Rule{Chain: name, Rule: knftables.Concat(rule...), Comment: knftables.PtrTo(comment)})
+			tx.Add(&knftables.Rule{Chain: name, Rule: knftables.Concat(rule...), Comment: new(comment)})
 		}
 		add("connections that were let in", "ct state established,related accept")
 		add("neighbour discovery", "icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } accept")
@@ -116,7 +116,7 @@ func newSet(name string, s *set) *knftables.Set {
 		made.Flags = []knftables.SetFlag{knftables.IntervalFlag}
 	}
 	if s.comment != "" {
-		made.Comment = knftables.PtrTo(limited(s.comment))
+		made.Comment = new(limited(s.comment))
 	}
 	return made
 }
@@ -138,13 +138,13 @@ func changeChain(tx *knftables.Transaction, name string, have, want *chain) {
 	if have != nil && have.equal(want) {
 		return
 	}
-	c := &knftables.Chain{Name: name, Comment: knftables.PtrTo(limited(want.comment))}
+	c := &knftables.Chain{Name: name, Comment: new(limited(want.comment))}
 	tx.Add(c)
 	if have != nil {
 		tx.Flush(c)
 	}
 	for _, m := range want.rules {
-		tx.Add(&knftables.Rule{Chain: name, Rule: m.String(), Comment: knftables.PtrTo(limited(m.policy))})
+		tx.Add(&knftables.Rule{Chain: name, Rule: m.String(), Comment: new(limited(m.policy))})
 	}
 	tx.Add(&knftables.Rule{Chain: name, Rule: "counter drop"})
 }
