@@ -185,8 +185,15 @@ func (w policyWorld) connects(possible bool, connections ...string) {
 	}
 }
 
-func (w policyWorld) allowed(connections ...string) { w.t.Helper(); w.connects(true, connections...) }
-func (w policyWorld) denied(connections ...string)  { w.t.Helper(); w.connects(false, connections...) }
+func (w policyWorld) allowed(connections ...string) {
+	w.t.Helper()
+	w.connects(true, connections...)
+}
+
+func (w policyWorld) denied(connections ...string) {
+	w.t.Helper()
+	w.connects(false, connections...)
+}
 
 func (w policyWorld) hasTable(want bool) error {
 	tables := w.sh("nft list tables")
