@@ -46,8 +46,10 @@ func open(ctx context.Context, repo string, opts options) (*session, error) {
 	if s.specs, err = s.upstream.list(ctx, s.dir); err != nil {
 		return nil, err
 	}
-	if s.unrunnable, err = readReasons(filepath.Join(repo, "test/conformance/unrunnable.txt")); err != nil {
-		return nil, err
+	if opts.suite.unrunnable != "" {
+		if s.unrunnable, err = readReasons(filepath.Join(repo, opts.suite.unrunnable)); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.narrow(); err != nil {
 		return nil, err
@@ -80,11 +82,9 @@ func (s *session) narrow() error {
 		return err
 	}
 	s.specs = slices.DeleteFunc(s.specs, func(one spec.Spec) bool { return !focus.MatchString(one.Name) })
-	if s.opts.suite.labels == "Conformance" {
-		for name := range s.unrunnable {
-			if !all[name] {
-				return fmt.Errorf("unrunnable.txt: upstream has no spec %q", name)
-			}
+	for name := range s.unrunnable {
+		if !all[name] {
+			return fmt.Errorf("%s: upstream has no spec %q", s.opts.suite.unrunnable, name)
 		}
 	}
 	if s.opts.suite.list == "" {

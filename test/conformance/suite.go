@@ -14,6 +14,8 @@ type suite struct {
 	labels, focus string
 	// list is a file with the names of the only specs that count, below test/conformance; "" for all.
 	list string
+	// unrunnable is a file with the names of specs that cannot run here, and why; "" for none.
+	unrunnable string
 	// args are further arguments of e2e.test.
 	args []string
 	// pages says that the runs are written to docs/.
@@ -23,11 +25,14 @@ type suite struct {
 func suites() []suite {
 	const here = "test/conformance/"
 	return []suite{
-		{name: "conformance", labels: "Conformance", pages: true},
+		{name: "conformance", labels: "Conformance", unrunnable: here + "unrunnable.txt", pages: true},
 		{name: "sample", labels: "Conformance", list: here + "sample.txt"},
 		// SCTP needs a kernel module that many hosts have not.
 		{name: "networkpolicy", labels: "/^Feature:NetworkPolicy$/ && !/SCTP/"},
-		{name: "storage", labels: "!Slow && !Disruptive", focus: `^External Storage .*\[Testpattern: (Dynamic PV|Generic Ephemeral-volume)`, args: []string{"--storage.testdriver=" + here + "storage-driver.yaml"}},
+		{
+			name: "storage", labels: "!Slow && !Disruptive", focus: `^External Storage .*\[Testpattern: (Dynamic PV|Generic Ephemeral-volume)`,
+			unrunnable: here + "unrunnable-storage.txt", args: []string{"--storage.testdriver=" + here + "storage-driver.yaml"},
+		},
 	}
 }
 
