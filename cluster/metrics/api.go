@@ -15,6 +15,8 @@ import (
 	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/kube-openapi/pkg/validation/spec"
+	v1 "k8s.io/metrics/pkg/apis/metrics/v1"
+	"k8s.io/metrics/pkg/apis/metrics/v1beta1"
 	"sigs.k8s.io/metrics-server/pkg/api"
 	"sigs.k8s.io/metrics-server/pkg/storage"
 )
@@ -50,12 +52,21 @@ func named(ours *openapinamer.DefinitionNamer, others nameFunc) nameFunc {
 // Install adds the API to the server, before that is prepared to run. The pods and nodes that are asked for come
 // from the API server's own watches: its Node authorizer has them anyway.
 func (m *Metrics) Install(server *genericapiserver.GenericAPIServer, watched informers.SharedInformerFactory) error {
+	if err := preferServed(); err != nil {
+		return fmt.Errorf("install the resource metrics API: %w", err)
+	}
 	core := watched.Core().V1()
 	m.nodes = core.Nodes().Lister()
 	if err := api.Install(m.store, runningPods{core.Pods().Lister()}, m.nodes, server, nil); err != nil {
 		return fmt.Errorf("install the resource metrics API: %w", err)
 	}
 	return nil
+}
+
+// preferServed makes the version that metrics-server serves the one that discovery names first. The types have a
+// v1 as well, and name that first (k8s.io/metrics/pkg/apis/metrics/install): clients would ask for what is not there.
+func preferServed() error {
+	return api.Scheme.SetVersionPriority(v1beta1.SchemeGroupVersion, v1.SchemeGroupVersion)
 }
 
 // runningPods lists the pods that run, as the metadata that metrics-server asks for.

@@ -18,6 +18,7 @@ import (
 	"k8s.io/kube-openapi/pkg/common"
 	"k8s.io/kube-openapi/pkg/validation/spec"
 	"k8s.io/metrics/pkg/apis/metrics/v1beta1"
+	"sigs.k8s.io/metrics-server/pkg/api"
 	"sigs.k8s.io/metrics-server/pkg/storage"
 )
 
@@ -64,6 +65,16 @@ func (k *kubelet) Scrape(context.Context) *storage.MetricsBatch {
 		MemoryUsage:       1 << 30,
 	}
 	return batch
+}
+
+func TestPreferredVersionIsServed(t *testing.T) {
+	if err := preferServed(); err != nil {
+		t.Fatal(err)
+	}
+	info := api.Build(nil, nil)
+	if preferred := info.PrioritizedVersions[0].Version; info.VersionedResourcesStorageMap[preferred] == nil {
+		t.Errorf("discovery prefers %s, which is not served", preferred)
+	}
 }
 
 func TestCollectAsksOftenUntilItCanAnswer(t *testing.T) {
