@@ -76,14 +76,14 @@ func TestMachine(t *testing.T) {
 // ready waits for a platform whose every part is ready. The guest has no acceleration: minutes are normal.
 func (m *machine) ready(when string) {
 	m.t.Helper()
-	m.eventually(20*time.Minute, "boxyard is ready "+when, func() error {
-		out, err := m.try(time.Minute, "dev", "boxyard status")
-		if err != nil {
-			return fmt.Errorf("%w\n%s", err, out)
+	var status string
+	m.eventually(20*time.Minute, "boxyard is ready "+when, func() (err error) {
+		if status, err = m.try(time.Minute, "dev", "boxyard status"); err != nil {
+			return fmt.Errorf("%w\n%s", err, status)
 		}
 		return nil
 	})
-	m.t.Logf("%s:\n%s", when, m.run("dev", "boxyard status"))
+	m.t.Logf("%s:\n%s", when, status)
 }
 
 // use is the short demo, by a user who is not root and uses no sudo.
