@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
@@ -50,9 +49,6 @@ func kubeletConfiguration(c config.Cluster) *kubeletv1beta1.KubeletConfiguration
 		RegisterNode:           new(true),
 		SeccompDefault:         new(true),
 		EnableProfilingHandler: new(false),
-		// Upstream's five minutes keep a node from swinging while others take its pods. There are no others: who has
-		// made room on the disk waits for this to pass.
-		EvictionPressureTransitionPeriod: metav1.Duration{Duration: time.Minute},
 		// One pod that forks without end must not take the machine's process numbers with it. Servers with many
 		// threads stay far below.
 		PodPidsLimit:           new(int64(podPids)),

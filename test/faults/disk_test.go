@@ -126,8 +126,8 @@ func TestDiskFullUnderContainerd(t *testing.T) {
 		t.Fatalf("up: %v\n%s", err, result.Output())
 	}
 	began := time.Now()
-	// Where the kubelet has seen the full disk first, it waits for a minute of relief.
-	y.poll(3*time.Minute, "both Deployments are available", func() error {
+	// Where the kubelet has seen the full disk first, it waits for five minutes of relief, as upstream has it.
+	y.poll(7*time.Minute, "both Deployments are available", func() error {
 		for _, name := range []string{"web", "late"} {
 			if _, err := y.Kubectl(ctx, "rollout", "status", "deployment/"+name, "--timeout=1s"); err != nil {
 				return err
