@@ -140,6 +140,10 @@ build/e2e/bin/pause: build/pause
 	@mkdir -p $(@D)
 	install -m 0755 $< $@
 
+build/e2e/bin/sh: e2e/sh/sh.c
+	@mkdir -p $(@D)
+	gcc -std=gnu11 -Os -Wall -Wextra -Werror -static -s -o $@ $<
+
 # What upstream's Dockerfile of agnhost installs.
 build/e2e/tools.tar: scripts/debian-root.sh
 	scripts/debian-root.sh $@ bash bind9-dnsutils curl iperf iproute2 libc-bin netcat-openbsd socat util-linux
@@ -150,7 +154,7 @@ build/e2e/shell.tar: scripts/debian-root.sh
 build/e2e/nginx.tar: scripts/debian-root.sh
 	scripts/debian-root.sh $@ nginx-light
 
-build/e2e/images.tar: build/tools/e2eimages $(e2e_programs) build/e2e/bin/pause build/e2e/shell.tar build/e2e/tools.tar build/e2e/nginx.tar test/conformance/registries.yaml build/upstream.env
+build/e2e/images.tar: build/tools/e2eimages $(e2e_programs) build/e2e/bin/pause build/e2e/bin/sh build/e2e/shell.tar build/e2e/tools.tar build/e2e/nginx.tar test/conformance/registries.yaml build/upstream.env
 	KUBE_TEST_REPO_LIST=test/conformance/registries.yaml build/e2e/bin/e2e.test --list-images > build/e2e/images.txt
 	. build/upstream.env; build/tools/e2eimages -images build/e2e/images.txt -programs build/e2e/bin -roots build/e2e -created $$images_time \
 		-source "$$(cd e2e && go list -m -f '{{.Dir}}' k8s.io/kubernetes)" -o $@
