@@ -23,6 +23,8 @@ const settle = 100 * time.Millisecond
 // file is images-in-use.json (ARCHITECTURE.md, "Contracts").
 type file struct {
 	Images []string `json:"images"`
+	// Volumes are those of Images that are mounted as volumes.
+	Volumes []string `json:"volumes,omitempty"`
 }
 
 // Run keeps the file up to date until ctx is done. A file that is there stays until every kind of object has
@@ -109,26 +111,28 @@ func watch(ctx context.Context, client kubernetes.Interface, node string, change
 func sameImages(before, after any) bool {
 	a, okA := before.(*references)
 	b, okB := after.(*references)
-	return okA && okB && slices.Equal(a.images, b.images)
+	return okA && okB && slices.Equal(a.images, b.images) && slices.Equal(a.volumes, b.volumes)
 }
 
 // list is sorted and has each reference once, so that equal sets are equal files.
-func list(stores []cache.Store) []string {
-	images := []string{}
+func list(stores []cache.Store) file {
+	all := file{Images: []string{}}
 	for _, store := range stores {
 		for _, object := range store.List() {
 			if r, ok := object.(*references); ok {
-				images = append(images, r.images...)
+				all.Images = append(all.Images, r.images...)
+				all.Volumes = append(all.Volumes, r.volumes...)
 			}
 		}
 	}
-	slices.Sort(images)
-	return slices.Compact(images)
+	slices.Sort(all.Images)
+	slices.Sort(all.Volumes)
+	return file{Images: slices.Compact(all.Images), Volumes: slices.Compact(all.Volumes)}
 }
 
 // write replaces the file atomically, and only when it differs.
-func write(path string, images []string) error {
-	data, err := json.Marshal(file{Images: images})
+func write(path string, all file) error {
+	data, err := json.Marshal(all)
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func TestFileFollowsTheAPI(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- run(ctx, client, "node", file) }()
 
-	await(t, file, `{"images":["cron","docker.io/library/web:v2","init","volume","web:v1"]}`)
+	await(t, file, `{"images":["cron","docker.io/library/web:v2","init","volume","web:v1"],"volumes":["volume"]}`)
 	deployment := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "d", Namespace: "a"}}
 	deployment.Spec.Template.Spec = spec("hello")
 	if _, err := client.AppsV1().Deployments("a").Create(ctx, deployment, metav1.CreateOptions{}); err != nil {
@@ -58,16 +58,17 @@ func TestFileFollowsTheAPI(t *testing.T) {
 }
 
 func TestAnUnchangedFileIsNotWritten(t *testing.T) {
+	inUse := file{Images: []string{"a"}}
 	file := filepath.Join(t.TempDir(), "images-in-use.json")
 	for range 2 {
-		if err := write(file, []string{"a"}); err != nil {
+		if err := write(file, inUse); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.Chtimes(file, time.Unix(1, 0), time.Unix(1, 0)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := write(file, []string{"a"}); err != nil {
+	if err := write(file, inUse); err != nil {
 		t.Fatal(err)
 	}
 	info, err := os.Stat(file)

@@ -11,7 +11,8 @@ import (
 // references is what stays of an object in memory.
 type references struct {
 	metav1.ObjectMeta
-	images []string
+	images  []string
+	volumes []string // those of images that are mounted as volumes
 }
 
 // trim is a cache.TransformFunc.
@@ -29,7 +30,7 @@ func trim(object any) (any, error) {
 			Name: accessor.GetName(), Namespace: accessor.GetNamespace(),
 			UID: accessor.GetUID(), ResourceVersion: accessor.GetResourceVersion(),
 		},
-		images: imagesOf(spec),
+		images: imagesOf(spec), volumes: volumesOf(spec),
 	}, nil
 }
 
@@ -66,6 +67,11 @@ func imagesOf(spec *corev1.PodSpec) []string {
 	for _, c := range spec.EphemeralContainers {
 		images = append(images, c.Image)
 	}
+	return append(images, volumesOf(spec)...)
+}
+
+func volumesOf(spec *corev1.PodSpec) []string {
+	var images []string
 	for _, v := range spec.Volumes {
 		if v.Image != nil {
 			images = append(images, v.Image.Reference)

@@ -232,12 +232,13 @@ func (c *Component) session(ctx context.Context, b *backend, g *guard, inUse <-c
 
 // readNeeds takes over what the cluster says it uses. What cannot be read stays as it was.
 func (c *Component) readNeeds(g *guard) {
-	names, err := readInUse(c.options.InUseFile)
+	use, err := readInUse(c.options.InUseFile)
 	if err != nil {
 		c.options.Logger.Warn("images", "error", err)
 		return
 	}
-	g.need(names)
+	g.need(use.names)
+	g.mounts(use.volumes)
 }
 
 // readDocker takes over which images Docker's containers use.

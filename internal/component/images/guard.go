@@ -68,8 +68,10 @@ type guard struct {
 	clock func() time.Time
 
 	needed map[string]bool
-	kept   map[string]kept // needed images, by name
-	leased map[digest.Digest]bool
+	// mounted are those of needed that pods mount as volumes.
+	mounted map[string]bool
+	kept    map[string]kept // needed images, by name
+	leased  map[digest.Digest]bool
 	// missing has the deleted records that are about to be restored, and when.
 	missing map[string]time.Time
 	// pending has their targets too, for the mirror, which runs in other goroutines.
@@ -104,6 +106,14 @@ func (g *guard) need(names []string) {
 	g.needed = map[string]bool{}
 	for _, n := range slices.Concat(g.base, names) {
 		g.needed[n] = true
+	}
+}
+
+// mounts sets the names of images that pods mount as volumes.
+func (g *guard) mounts(names []string) {
+	g.mounted = map[string]bool{}
+	for _, n := range names {
+		g.mounted[n] = true
 	}
 }
 

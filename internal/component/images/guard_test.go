@@ -275,3 +275,26 @@ func TestRecordByIDGoesOnceCRIKnowsTheName(t *testing.T) {
 		t.Errorf("images %v", f.names())
 	}
 }
+
+func TestRecordByIDIsThereForAnImageVolume(t *testing.T) {
+	f := newFake()
+	target := f.manifest(t, "hello")
+	f.tag(hello, target, map[string]string{"io.cri-containerd.image": "managed"})
+	g := newGuard(t, f, t.TempDir(), hello)
+	before := f.names()
+	g.mounts([]string{hello})
+	must(t, g.reconcile(t.Context()))
+	added := slices.DeleteFunc(f.names(), func(name string) bool { return slices.Contains(before, name) })
+	if len(added) != 1 || !isID(added[0]) || added[0] == target.Digest.String() {
+		t.Fatalf("records %v, want one by the digest of the configuration beside %v", f.names(), before)
+	}
+	must(t, g.changed(t.Context(), added[0]))
+	if !slices.Contains(f.names(), added[0]) {
+		t.Error("deleted while a pod mounts the image")
+	}
+	g.mounts(nil)
+	must(t, g.reconcile(t.Context()))
+	if slices.Contains(f.names(), added[0]) {
+		t.Error("still there after the pod")
+	}
+}

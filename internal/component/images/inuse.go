@@ -25,30 +25,42 @@ func normalize(ref string) (string, error) {
 	return named.String(), nil
 }
 
-// readInUse gives the names in images-in-use.json, normalised and sorted. A file that is not there
-// yet names none. What is not a reference is left out: no image can have that name.
-func readInUse(file string) ([]string, error) {
+// inUse is what images-in-use.json says, its names normalised and sorted.
+type inUse struct {
+	names []string
+	// volumes are those of names that pods mount as volumes.
+	volumes []string
+}
+
+// readInUse reads images-in-use.json. A file that is not there yet names none. What is not a reference is left
+// out: no image can have that name.
+func readInUse(file string) (inUse, error) {
 	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return inUse{}, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the images in use: %w", err)
+		return inUse{}, fmt.Errorf("read the images in use: %w", err)
 	}
 	var list struct {
-		Images []string `json:"images"`
+		Images  []string `json:"images"`
+		Volumes []string `json:"volumes"`
 	}
 	if err := json.Unmarshal(data, &list); err != nil {
-		return nil, fmt.Errorf("read the images in use from %s: %w", file, err)
+		return inUse{}, fmt.Errorf("read the images in use from %s: %w", file, err)
 	}
+	return inUse{names: normalizeAll(list.Images), volumes: normalizeAll(list.Volumes)}, nil
+}
+
+func normalizeAll(references []string) []string {
 	var names []string
-	for _, ref := range list.Images {
+	for _, ref := range references {
 		if name, err := normalize(ref); err == nil {
 			names = append(names, name)
 		}
 	}
 	slices.Sort(names)
-	return slices.Compact(names), nil
+	return slices.Compact(names)
 }
 
 // watchFile sends on changed, without blocking, whenever file is written or replaced, until ctx is

@@ -14,14 +14,15 @@ import (
 func TestReadInUseNormalises(t *testing.T) {
 	const sum = "@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 	file := filepath.Join(t.TempDir(), "images-in-use.json")
-	if names, err := readInUse(file); err != nil || names != nil {
-		t.Errorf("without the file: %v, %v", names, err)
+	if got, err := readInUse(file); err != nil || got.names != nil || got.volumes != nil {
+		t.Errorf("without the file: %v, %v", got, err)
 	}
-	must(t, os.WriteFile(file, []byte(`{"images":["hello","team/web:v1","localhost:5000/a","docker.io/library/hello:latest","Not A Name","x:1`+sum+`"]}`), 0o600))
-	names, err := readInUse(file)
+	must(t, os.WriteFile(file, []byte(`{"images":["hello","team/web:v1","localhost:5000/a","docker.io/library/hello:latest","Not A Name","x:1`+sum+`"],"volumes":["hello"]}`), 0o600))
+	got, err := readInUse(file)
 	must(t, err)
-	want := []string{"docker.io/library/hello:latest", "docker.io/library/x" + sum, "docker.io/team/web:v1", "localhost:5000/a:latest"}
-	if d := cmp.Diff(want, names); d != "" {
+	want := inUse{volumes: []string{"docker.io/library/hello:latest"}}
+	want.names = []string{"docker.io/library/hello:latest", "docker.io/library/x" + sum, "docker.io/team/web:v1", "localhost:5000/a:latest"}
+	if d := cmp.Diff(want, got, cmp.AllowUnexported(inUse{})); d != "" {
 		t.Errorf("names (-want +got):\n%s", d)
 	}
 	must(t, os.WriteFile(file, []byte(`{"ima`), 0o600))

@@ -8,6 +8,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
 )
@@ -108,7 +109,9 @@ func (g *guard) neverPulled(ctx context.Context, d digest.Digest) (bool, error) 
 
 // tidy deletes the record "sha256:<config digest>" that CRI adds to every image that it meets, once
 // the image also has a name that CRI knows. CRI finds an image by its id without that record, but
-// Docker lists it as an image of its own and does not free an image that it points to.
+// Docker lists it as an image of its own and does not free an image that it points to. An image that a pod
+// mounts as a volume must have that record: there CRI looks for it by the id (containerd
+// internal/cri/server/container_image_mount.go).
 func (g *guard) tidy(ctx context.Context, img images.Image) error {
 	if !isID(img.Name) && img.Labels[labelManaged] != managed {
 		return nil // CRI has yet to see this name
@@ -116,6 +119,9 @@ func (g *guard) tidy(ctx context.Context, img images.Image) error {
 	same, err := g.store.images.List(ctx, "target.digest=="+img.Target.Digest.String())
 	if err != nil {
 		return fmt.Errorf("list the names of %s: %w", img.Target.Digest, err)
+	}
+	if slices.ContainsFunc(same, func(i images.Image) bool { return g.mounted[i.Name] }) {
+		return g.recordByID(ctx, img, same)
 	}
 	known := slices.ContainsFunc(same, func(i images.Image) bool {
 		return !isID(i.Name) && i.Labels[labelManaged] == managed
@@ -130,6 +136,22 @@ func (g *guard) tidy(ctx context.Context, img images.Image) error {
 		if err := g.store.images.Delete(ctx, i.Name); err != nil && !errdefs.IsNotFound(err) {
 			return fmt.Errorf("delete the record %s: %w", i.Name, err)
 		}
+	}
+	return nil
+}
+
+// recordByID makes the record "sha256:<config digest>" of an image, unless one of the records is that.
+func (g *guard) recordByID(ctx context.Context, img images.Image, same []images.Image) error {
+	if slices.ContainsFunc(same, func(i images.Image) bool { return isID(i.Name) }) {
+		return nil
+	}
+	config, err := img.Config(ctx, g.store.content, platforms.Default())
+	if err != nil {
+		return fmt.Errorf("look for the id of %s: %w", img.Name, err)
+	}
+	record := images.Image{Name: config.Digest.String(), Target: img.Target, Labels: map[string]string{labelManaged: managed}}
+	if _, err := g.store.images.Create(ctx, record); err != nil && !errdefs.IsAlreadyExists(err) {
+		return fmt.Errorf("make the record %s: %w", record.Name, err)
 	}
 	return nil
 }
