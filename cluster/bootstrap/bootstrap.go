@@ -10,8 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
-	schedulingv1 "k8s.io/api/scheduling/v1"
-	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -59,10 +57,12 @@ func ours(ctx context.Context, client kubernetes.Interface, c config.Cluster) er
 		errs = append(errs, ensureObject(ctx, client.RbacV1().ClusterRoleBindings(), binding, sameBinding))
 	}
 	for _, class := range schedulingapi.SystemPriorityClasses() {
-		errs = append(errs, ensureObject(ctx, client.SchedulingV1().PriorityClasses(), class, anyClass))
+		// It cannot be changed (pkg/apis/scheduling/validation).
+		errs = append(errs, ensureObject(ctx, client.SchedulingV1().PriorityClasses(), class, anyVersion))
 	}
 	for _, class := range storage.Classes() {
-		errs = append(errs, ensureObject(ctx, client.StorageV1().StorageClasses(), class, whatUsersMade))
+		// What users made of it stays: another one may be the default now.
+		errs = append(errs, ensureObject(ctx, client.StorageV1().StorageClasses(), class, anyVersion))
 	}
 	services := client.CoreV1().Services(dnsNamespace)
 	errs = append(errs, replaceAddress(ctx, client, c), ensureObject(ctx, services, dnsServiceObject(c), sameService))
@@ -70,7 +70,7 @@ func ours(ctx context.Context, client kubernetes.Interface, c config.Cluster) er
 		errs = append(errs, ensureObject(ctx, client.DiscoveryV1().EndpointSlices(dnsNamespace), slice, sameSlice))
 	}
 	accounts := client.CoreV1().ServiceAccounts(metav1.NamespaceDefault)
-	errs = append(errs, ensureObject(ctx, accounts, defaultAccount(), anyAccount))
+	errs = append(errs, ensureObject(ctx, accounts, defaultAccount(), anyVersion))
 	return errors.Join(errs...)
 }
 
@@ -127,13 +127,8 @@ func sameBinding(have, want *rbacv1.ClusterRoleBinding) bool {
 	return assign(&have.Subjects, want.Subjects)
 }
 
-// whatUsersMade of a StorageClass stays: another one may be the default now.
-func whatUsersMade(_, _ *storagev1.StorageClass) bool { return false }
-
-// anyClass: a system priority class cannot be changed (pkg/apis/scheduling/validation).
-func anyClass(_, _ *schedulingv1.PriorityClass) bool { return false }
-
-func anyAccount(_, _ *corev1.ServiceAccount) bool { return false }
+// anyVersion leaves an object as it is, once it is there.
+func anyVersion[T object](_, _ T) bool { return false }
 
 func sameService(have, want *corev1.Service) bool {
 	changed := false

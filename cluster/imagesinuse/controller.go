@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/boxyard/boxyard/cluster/internal/atomicfile"
+	"github.com/boxyard/boxyard/cluster/internal/informer"
 )
 
 // settle is how long a burst of changes is collected before the file is written.
@@ -38,7 +39,7 @@ func Run(ctx context.Context, config *rest.Config, node, path string) error {
 }
 
 func run(ctx context.Context, client kubernetes.Interface, node, path string) error {
-	changed := make(chan struct{}, 1)
+	changed := informer.NewSignal()
 	stores, synced, err := watch(ctx, client, node, changed)
 	if err != nil {
 		return err
@@ -64,7 +65,7 @@ func run(ctx context.Context, client kubernetes.Interface, node, path string) er
 }
 
 // watch starts one informer for each kind.
-func watch(ctx context.Context, client kubernetes.Interface, node string, changed chan<- struct{}) ([]cache.Store, []cache.InformerSynced, error) {
+func watch(ctx context.Context, client kubernetes.Interface, node string, changed informer.Signal) ([]cache.Store, []cache.InformerSynced, error) {
 	all := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(trim))
 	pods := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(trim),
 		informers.WithTweakListOptions(func(o *metav1.ListOptions) {
@@ -79,29 +80,23 @@ func watch(ctx context.Context, client kubernetes.Interface, node string, change
 		all.Batch().V1().Jobs().Informer(),
 		all.Batch().V1().CronJobs().Informer(),
 	}
-	notify := func() {
-		select {
-		case changed <- struct{}{}:
-		default:
-		}
-	}
 	handler := cache.ResourceEventHandlerFuncs{
-		AddFunc: func(any) { notify() },
+		AddFunc: func(any) { changed.Notify() },
 		UpdateFunc: func(before, after any) {
 			if !sameImages(before, after) {
-				notify()
+				changed.Notify()
 			}
 		},
-		DeleteFunc: func(any) { notify() },
+		DeleteFunc: func(any) { changed.Notify() },
 	}
 	stores := make([]cache.Store, len(list))
 	synced := make([]cache.InformerSynced, len(list))
-	for i, informer := range list {
-		registration, err := informer.AddEventHandler(handler)
+	for i, followed := range list {
+		registration, err := followed.AddEventHandler(handler)
 		if err != nil {
 			return nil, nil, fmt.Errorf("watch for images in use: %w", err)
 		}
-		stores[i], synced[i] = informer.GetStore(), registration.HasSynced
+		stores[i], synced[i] = followed.GetStore(), registration.HasSynced
 	}
 	all.Start(ctx.Done())
 	pods.Start(ctx.Done())

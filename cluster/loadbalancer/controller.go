@@ -216,11 +216,15 @@ func (c *controller) note(key string, served, moved bool) {
 		c.allocator.release(key)
 		c.waiting[key] = true
 	}
-	if !moved {
-		return
+	if moved {
+		c.wake(key)
 	}
+}
+
+// wake lets those try that wait, all but the one that it was about.
+func (c *controller) wake(about string) {
 	for waiting := range c.waiting {
-		if waiting != key {
+		if waiting != about {
 			c.queue.Add(waiting)
 		}
 	}
@@ -257,11 +261,8 @@ func (c *controller) patch(ctx context.Context, from, to *corev1.Service) error 
 func (c *controller) forget(key string) {
 	delete(c.told, key)
 	delete(c.waiting, key)
-	if !c.allocator.release(key) {
-		return
-	}
-	for waiting := range c.waiting {
-		c.queue.Add(waiting)
+	if c.allocator.release(key) {
+		c.wake(key)
 	}
 }
 

@@ -2,6 +2,7 @@ package loadbalancer
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -98,16 +99,13 @@ func (p *pools) wish(svc *corev1.Service) (netip.Addr, *refusal) {
 	}
 }
 
+func (p *pools) release(key string) bool { return release(p.holders, key) }
+
 // release tells whether something came free.
-func (p *pools) release(key string) bool {
-	freed := false
-	for a, by := range p.holders {
-		if by == key {
-			delete(p.holders, a)
-			freed = true
-		}
-	}
-	return freed
+func release[K comparable](holders map[K]string, key string) bool {
+	held := len(holders)
+	maps.DeleteFunc(holders, func(_ K, by string) bool { return by == key })
+	return len(holders) < held
 }
 
 func (p *pools) of(family corev1.IPFamily) (netip.Prefix, bool) {

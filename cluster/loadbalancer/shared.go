@@ -102,16 +102,7 @@ func (s *shared) hold(key string, svc *corev1.Service) {
 	}
 }
 
-func (s *shared) release(key string) bool {
-	freed := false
-	for e, by := range s.holders {
-		if by == key {
-			delete(s.holders, e)
-			freed = true
-		}
-	}
-	return freed
-}
+func (s *shared) release(key string) bool { return release(s.holders, key) }
 
 func endpoints(svc *corev1.Service) []endpoint {
 	list := make([]endpoint, len(svc.Spec.Ports))

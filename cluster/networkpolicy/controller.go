@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 
 	networkingv1 "k8s.io/api/networking/v1"
@@ -16,6 +15,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/boxyard/boxyard/cluster/internal/config"
+	"github.com/boxyard/boxyard/cluster/internal/informer"
 )
 
 const (
@@ -47,28 +47,16 @@ func Run(ctx context.Context, client *rest.Config, c config.Cluster) error {
 func newNode(c config.Cluster) (node, error) {
 	n := node{bridge: c.Bridge, dns: resolver{port: uint16(c.DNSPort)}}
 	var err error
-	if n.dns.addresses, err = parseAddresses(c.NodeIPs); err != nil {
+	if n.dns.addresses, err = config.Addresses(c.NodeIPs); err != nil {
 		return node{}, fmt.Errorf("nodeIPs: %w", err)
 	}
-	if n.dns.services, err = parseAddresses(c.ClusterDNS); err != nil {
+	if n.dns.services, err = config.Addresses(c.ClusterDNS); err != nil {
 		return node{}, fmt.Errorf("clusterDNS: %w", err)
 	}
 	for _, a := range n.dns.addresses {
 		n.families = append(n.families, familyOf(a))
 	}
 	return n, nil
-}
-
-func parseAddresses(texts []string) ([]netip.Addr, error) {
-	addresses := make([]netip.Addr, 0, len(texts))
-	for _, text := range texts {
-		a, err := netip.ParseAddr(text)
-		if err != nil {
-			return nil, err
-		}
-		addresses = append(addresses, a)
-	}
-	return addresses, nil
 }
 
 type controller struct {
@@ -78,8 +66,8 @@ type controller struct {
 	reporter  *reporter
 	resultDir string
 
-	changed  chan struct{}
-	lost     chan struct{}
+	changed  informer.Signal
+	lost     informer.Signal
 	policies cache.Store
 	// follower is there as long as there are policies.
 	follower *follower
@@ -97,18 +85,18 @@ func newController(client kubernetes.Interface, n node) *controller {
 	return &controller{
 		client: client, table: newTable(n), bridging: bridging{proc: "/proc/sys/net/bridge", families: n.families},
 		reporter: newReporter(client), resultDir: resultsDir,
-		changed: make(chan struct{}, 1), lost: make(chan struct{}, 1),
+		changed: informer.NewSignal(), lost: informer.NewSignal(),
 	}
 }
 
 func (c *controller) run(ctx context.Context) error {
 	policies := informers.NewSharedInformerFactoryWithOptions(c.client, 0, informers.WithTransform(trim))
-	informer := policies.Networking().V1().NetworkPolicies().Informer()
-	synced, err := c.handle(informer)
+	followed := policies.Networking().V1().NetworkPolicies().Informer()
+	synced, err := c.handle(followed)
 	if err != nil {
 		return err
 	}
-	c.policies = informer.GetStore()
+	c.policies = followed.GetStore()
 	policies.Start(ctx.Done())
 	if !cache.WaitForCacheSync(ctx.Done(), synced) {
 		return nil
@@ -157,27 +145,20 @@ func (c *controller) await(ctx context.Context, again <-chan time.Time, pause ti
 	}
 }
 
-func (c *controller) handle(informer cache.SharedIndexInformer) (cache.InformerSynced, error) {
-	registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc: func(any) { notify(c.changed) },
+func (c *controller) handle(followed cache.SharedIndexInformer) (cache.InformerSynced, error) {
+	registration, err := followed.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: func(any) { c.changed.Notify() },
 		UpdateFunc: func(before, after any) {
 			if !same(before, after) {
-				notify(c.changed)
+				c.changed.Notify()
 			}
 		},
-		DeleteFunc: func(any) { notify(c.changed) },
+		DeleteFunc: func(any) { c.changed.Notify() },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("watch for network policies: %w", err)
 	}
 	return registration.HasSynced, nil
-}
-
-func notify(to chan<- struct{}) {
-	select {
-	case to <- struct{}{}:
-	default:
-	}
 }
 
 // sync makes the kernel's rules those of the policies that there are.
@@ -212,7 +193,7 @@ func (c *controller) follow(ctx context.Context) error {
 	pods, namespaces := all.Core().V1().Pods().Informer(), all.Core().V1().Namespaces().Informer()
 	f := &follower{
 		cancel: cancel, pods: pods.GetStore(), namespaces: namespaces.GetStore(),
-		sandboxes: &sandboxes{dir: c.resultDir, changed: func() { notify(c.changed) }},
+		sandboxes: &sandboxes{dir: c.resultDir, changed: c.changed.Notify},
 	}
 	podsSynced, err := c.handle(pods)
 	if err != nil {
@@ -228,7 +209,7 @@ func (c *controller) follow(ctx context.Context) error {
 	if err := f.sandboxes.follow(live); err != nil {
 		klog.ErrorS(err, "Addresses of new pods are known only when the kubelet reports them")
 	}
-	if err := watchTables(live, func() { notify(c.lost) }); err != nil {
+	if err := watchTables(live, c.lost.Notify); err != nil {
 		klog.ErrorS(err, "A deletion of the nft table is not noticed", "table", tableName)
 	}
 	all.Start(live.Done())

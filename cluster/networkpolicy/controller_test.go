@@ -158,7 +158,7 @@ func TestTableFollowsTheAPI(t *testing.T) {
 		t.Error(err)
 	}
 	k.mu.Unlock()
-	notify(c.lost)
+	c.lost.Notify()
 	k.until(t, "a table that was deleted is made again", true, "ingress4 { 10.42.0.11 : jump ingress-")
 
 	if err := policies.Delete(ctx, "deny", metav1.DeleteOptions{}); err != nil {

@@ -2,6 +2,7 @@ package networkpolicy
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -80,7 +81,7 @@ func eventNames(data []byte) []string {
 	var names []string
 	for len(data) >= unix.SizeofInotifyEvent {
 		// struct inotify_event: wd, mask, cookie, len, name.
-		size := int(nativeUint32(data[12:]))
+		size := int(binary.NativeEndian.Uint32(data[12:]))
 		end := min(unix.SizeofInotifyEvent+size, len(data))
 		if name := strings.TrimRight(string(data[unix.SizeofInotifyEvent:end]), "\x00"); name != "" {
 			names = append(names, name)

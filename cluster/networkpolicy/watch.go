@@ -49,11 +49,11 @@ func receiveTables(socket *os.File, lost func()) {
 	}
 }
 
-// deletesTable looks for a message that says that our table, a chain or a rule of it is deleted.
+// deletesTable looks for a message that says that our table is deleted.
 func deletesTable(data []byte) bool {
 	const nfgenmsg, attribute = 4, unix.SizeofRtAttr
 	for len(data) >= unix.SizeofNlMsghdr {
-		size := int(nativeUint32(data))
+		size := int(binary.NativeEndian.Uint32(data))
 		if size < unix.SizeofNlMsghdr || size > len(data) {
 			return false
 		}
@@ -71,5 +71,3 @@ func deletesTable(data []byte) bool {
 	}
 	return false
 }
-
-func nativeUint32(data []byte) uint32 { return binary.NativeEndian.Uint32(data) }

@@ -14,6 +14,8 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/knftables"
+
+	"github.com/boxyard/boxyard/cluster/internal/informer"
 )
 
 const (
@@ -41,17 +43,11 @@ func Run(ctx context.Context, services coreinformers.ServiceInformer, o Options)
 }
 
 func run(ctx context.Context, services coreinformers.ServiceInformer, o Options, open func() (knftables.Interface, error)) error {
-	changed := make(chan struct{}, 1)
-	notify := func() {
-		select {
-		case changed <- struct{}{}:
-		default:
-		}
-	}
+	changed := informer.NewSignal()
 	registration, err := services.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(any) { notify() },
-		UpdateFunc: func(_, _ any) { notify() },
-		DeleteFunc: func(any) { notify() },
+		AddFunc:    func(any) { changed.Notify() },
+		UpdateFunc: func(_, _ any) { changed.Notify() },
+		DeleteFunc: func(any) { changed.Notify() },
 	})
 	if err != nil {
 		return fmt.Errorf("watch for node ports: %w", err)

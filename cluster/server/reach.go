@@ -2,15 +2,15 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"net/netip"
 
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/boxyard/boxyard/cluster/internal/config"
+	"github.com/boxyard/boxyard/cluster/internal/informer"
 	"github.com/boxyard/boxyard/cluster/loadbalancer"
 	"github.com/boxyard/boxyard/cluster/nodeport"
 )
@@ -27,9 +27,9 @@ func (s *server) startReach(controllers *rest.Config) error {
 	if err != nil {
 		return err
 	}
-	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(withoutManagedFields))
+	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(informer.WithoutManagedFields))
 	services := factory.Core().V1().Services()
-	informer := services.Informer()
+	watch := services.Informer()
 	usable := func(run func(context.Context) error) func(context.Context) error {
 		return func(ctx context.Context) error {
 			select {
@@ -41,7 +41,7 @@ func (s *server) startReach(controllers *rest.Config) error {
 		}
 	}
 	s.clients.start("services", usable(func(ctx context.Context) error {
-		informer.RunWithContext(ctx)
+		watch.RunWithContext(ctx)
 		return nil
 	}))
 	s.clients.start("load balancers", usable(func(ctx context.Context) error { return loadbalancer.Run(ctx, client, services, balancers) }))
@@ -49,34 +49,16 @@ func (s *server) startReach(controllers *rest.Config) error {
 	return nil
 }
 
-// withoutManagedFields saves half of the memory that a Service takes.
-func withoutManagedFields(object any) (any, error) {
-	if accessor, err := meta.Accessor(object); err == nil {
-		accessor.SetManagedFields(nil)
-	}
-	return object, nil
-}
-
 func reachOptions(c config.Cluster) (loadbalancer.Options, nodeport.Options, error) {
+	var errs [3]error
 	balancers := loadbalancer.Options{APIPort: c.APIPort, DNSPort: c.DNSPort}
 	ports := nodeport.Options{}
-	for i, text := range c.NodeIPs {
-		ip, err := netip.ParseAddr(text)
-		if err != nil {
-			return balancers, ports, fmt.Errorf("node address: %w", err)
-		}
-		pods, err := netip.ParsePrefix(c.PodCIDRs[i])
-		if err != nil {
-			return balancers, ports, fmt.Errorf("pod range: %w", err)
-		}
-		balancers.NodeIPs, ports.NodeIPs, ports.PodCIDRs = append(balancers.NodeIPs, ip), append(ports.NodeIPs, ip), append(ports.PodCIDRs, pods)
-	}
-	for _, text := range c.LoadBalancerPools {
-		pool, err := netip.ParsePrefix(text)
-		if err != nil {
-			return balancers, ports, fmt.Errorf("pool of load balancer addresses: %w", err)
-		}
-		balancers.Pools = append(balancers.Pools, pool)
+	balancers.NodeIPs, errs[0] = config.Addresses(c.NodeIPs)
+	balancers.Pools, errs[1] = config.Prefixes(c.LoadBalancerPools)
+	ports.NodeIPs = balancers.NodeIPs
+	ports.PodCIDRs, errs[2] = config.Prefixes(c.PodCIDRs)
+	if err := errors.Join(errs[:]...); err != nil {
+		return loadbalancer.Options{}, nodeport.Options{}, fmt.Errorf("addresses of Services: %w", err)
 	}
 	return balancers, ports, nil
 }

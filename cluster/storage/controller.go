@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -13,6 +12,8 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v13/controller"
+
+	"github.com/boxyard/boxyard/cluster/internal/informer"
 )
 
 const (
@@ -43,7 +44,7 @@ func New(ctx context.Context, config *rest.Config, node, path string) (*Controll
 }
 
 func newController(ctx context.Context, client kubernetes.Interface, node string, dir directory) *Controller {
-	watched := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(trim))
+	watched := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(informer.WithoutManagedFields))
 	c := &Controller{
 		dir:     dir,
 		watched: watched,
@@ -78,12 +79,4 @@ func (c *Controller) Run(ctx context.Context) error {
 	}
 	c.library.Run(klog.NewContext(ctx, klog.Background().WithName("storage")))
 	return nil
-}
-
-// trim drops what nobody here reads and what is most of a small object.
-func trim(object any) (any, error) {
-	if accessor, err := meta.Accessor(object); err == nil {
-		accessor.SetManagedFields(nil)
-	}
-	return object, nil
 }

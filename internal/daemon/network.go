@@ -56,7 +56,7 @@ func partTables() map[string][]string {
 		"ip kube-proxy": kubernetes, "ip6 kube-proxy": kubernetes,
 		"inet cni_hostport": kubernetes, // portmap's backend nftables
 		// The process cluster writes these, and they stay as long as pods do.
-		"inet boxyard-policy":           nil,
+		"inet " + network.PolicyTable:   nil,
 		"inet " + network.NodePortTable: nil,
 	}
 	for _, t := range dockerd.NFTTables() {

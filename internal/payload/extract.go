@@ -214,7 +214,7 @@ func (p *Payload) unpackFrame(ctx context.Context, exe io.ReaderAt, i int, dir s
 	}
 	defer free()
 	files, ctx := errgroup.WithContext(ctx)
-	files.SetLimit(maxWorkers)
+	files.SetLimit(maxWorkers) // of the processors; the memory is the frame's
 	for _, f := range p.manifest.Files {
 		if f.Frame != i {
 			continue

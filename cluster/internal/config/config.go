@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 )
@@ -57,6 +58,30 @@ func (c Cluster) PKI(name string) string { return filepath.Join(c.PKIDir, name) 
 
 // Run joins a name to the runtime directory.
 func (c Cluster) Run(name string) string { return filepath.Join(c.RunDir, name) }
+
+// Addresses parses addresses of the configuration, such as NodeIPs.
+func Addresses(texts []string) ([]netip.Addr, error) {
+	addresses := make([]netip.Addr, len(texts))
+	for i, text := range texts {
+		var err error
+		if addresses[i], err = netip.ParseAddr(text); err != nil {
+			return nil, err
+		}
+	}
+	return addresses, nil
+}
+
+// Prefixes parses ranges of the configuration, such as PodCIDRs.
+func Prefixes(texts []string) ([]netip.Prefix, error) {
+	prefixes := make([]netip.Prefix, len(texts))
+	for i, text := range texts {
+		var err error
+		if prefixes[i], err = netip.ParsePrefix(text); err != nil {
+			return nil, err
+		}
+	}
+	return prefixes, nil
+}
 
 // DNS is dns.json. All paths are absolute.
 type DNS struct {

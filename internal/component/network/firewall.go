@@ -72,7 +72,7 @@ func (c *chain) guards() bool {
 
 // isOwnTable names the tables of Boxyard and its parts, whose drops are meant.
 func isOwnTable(name string) bool {
-	return slices.Contains([]string{tableName, NodePortTable, "boxyard-policy", "kube-proxy", "docker-bridges"}, name)
+	return slices.Contains([]string{tableName, NodePortTable, PolicyTable, "kube-proxy", "docker-bridges"}, name)
 }
 
 // guardTables lists the tables that have such a chain, for one look at their rules.

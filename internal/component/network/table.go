@@ -12,9 +12,13 @@ const (
 	tableName   = "boxyard"
 )
 
-// NodePortTable is made by the cluster process (cluster/nodeport), of the family
-// inet. It is named here because it is ours, and goes with a reset.
-const NodePortTable = "boxyard-nodeports"
+// These tables, of the family inet, are made by the cluster process: cluster/nodeport
+// and cluster/networkpolicy. They are named here because they are ours, and go with
+// a reset.
+const (
+	NodePortTable = "boxyard-nodeports"
+	PolicyTable   = "boxyard-policy"
+)
 
 // table is our nft table. Each rule has a comment of its own, by which a rule
 // that was removed by hand is missed.
