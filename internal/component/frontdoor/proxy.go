@@ -44,6 +44,14 @@ func (h *handler) forward(w http.ResponseWriter, r *http.Request, t target) {
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) { h.failed(w, r, t, err) },
 		ErrorLog:     slog.NewLogLogger(h.log.Handler(), slog.LevelDebug), // of clients that have gone
 	}
+	proxy.ModifyResponse = func(res *http.Response) error {
+		if res.ContentLength == 0 {
+			// Without a body there is nothing to be early with, and flushed headers could not end the stream any
+			// more. gRPC tells of many failures by headers that do.
+			proxy.FlushInterval = 0
+		}
+		return nil
+	}
 	proxy.ServeHTTP(w, r)
 }
 
