@@ -169,7 +169,7 @@ reproducible: build ## Build again in another directory with an empty build cach
 race_packages := ./cmd/... ./internal/... ./tools/... ./examples/... ./test/architecture/... ./test/conformance/... ./test/load/... ./test/demo/... ./test/server/... ./test/ledger/...
 
 .PHONY: test test-unit test-integration test-faults test-vm demo
-test: test-unit test-integration ## Run the unit and the integration tests.
+test: test-unit test-integration test-conformance ## Run the unit and the integration tests, and a sample of upstream's specs.
 
 test-unit: deps examples ## Run the unit tests, with the race detector where that is affordable.
 	CGO_ENABLED=1 $(GOTEST) -race $(race_packages)
