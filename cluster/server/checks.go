@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -21,6 +22,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+	"k8s.io/kubernetes/cmd/kube-controller-manager/names"
 
 	"github.com/boxyard/boxyard/cluster/internal/config"
 	"github.com/boxyard/boxyard/cluster/node"
@@ -103,8 +105,13 @@ func (*checks) apiReady(ctx context.Context, client *kubernetes.Clientset) error
 	return errors.New("waiting for " + strings.Join(failed, ", "))
 }
 
+// controllerManager is ready when it has built its controllers, which it then names in its health
+// (cmd/kube-controller-manager/app: BuildControllers).
 func (c *checks) controllerManager(ctx context.Context) error {
-	_, err := c.get(ctx, "https://127.0.0.1:10257/healthz")
+	body, err := c.get(ctx, "https://127.0.0.1:10257/healthz?verbose")
+	if err == nil && !bytes.Contains(body, []byte("[+]"+names.PersistentVolumeAttachDetachController+" ")) {
+		err = errors.New("it has not built its controllers yet")
+	}
 	return err
 }
 

@@ -157,17 +157,22 @@ func (s *server) startClients(ctx context.Context, loopback *rest.Config) error 
 	c := s.config
 	s.clients.start(partController, func(ctx context.Context) error { return controlplane.RunControllerManager(ctx, c) })
 	s.clients.start(partScheduler, func(ctx context.Context) error { return controlplane.RunScheduler(ctx, c) })
-	s.probe(partController, s.checks.controllerManager)
+	s.probe(partController, s.checks.controllerManager, func(ctx context.Context) error { return node.ClaimCSI(ctx, c) })
 	s.probe(partScheduler, s.checks.scheduler)
 	return nil
 }
 
-// probe looks at a part until it is ready for the first time.
-func (s *server) probe(part string, check func(context.Context) error) {
+// probe looks at a part until it is ready for the first time, and then does what is to follow it.
+func (s *server) probe(part string, check func(context.Context) error, then ...func(context.Context) error) {
 	s.clients.try(part, func(ctx context.Context) error {
-		err := s.checks.until(ctx, check, func(err error) { s.board.Wait(part, part+" to be ready ("+err.Error()+")") })
-		if err == nil {
-			s.ready(part)
+		if s.checks.until(ctx, check, func(err error) { s.board.Wait(part, part+" to be ready ("+err.Error()+")") }) != nil {
+			return nil // only a stop ends it
+		}
+		s.ready(part)
+		for _, next := range then {
+			if err := next(ctx); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
