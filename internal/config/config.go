@@ -54,6 +54,12 @@ func (n Network) HasLoadBalancerPool() bool { return n.LoadBalancerPool != NodeA
 type Docker struct {
 	// Socket also serves the API at /var/run/docker.sock: "auto" (where that path is free), "on", "off".
 	Socket string `json:"socket"`
+	// Names lets containers and pods know each other by name: containers resolve the cluster's names, pods those of
+	// containers, and both host.docker.internal. Without, containers ask the host's resolvers.
+	Names bool `json:"names"`
+	// OpenToPods lets pods reach every port of containers on user-defined bridge networks made from then on. A network
+	// says otherwise by moby's option com.docker.network.bridge.trusted_host_interfaces.
+	OpenToPods bool `json:"openToPods"`
 }
 
 // FrontDoor is the HTTP proxy that serves Services and containers by name under .localhost.
@@ -110,7 +116,7 @@ func Default() Config {
 			LoadBalancerPool6: "fd42:b0c5:46::/112",
 			NodePorts:         "all",
 		},
-		Docker:    Docker{Socket: "auto"},
+		Docker:    Docker{Socket: "auto", Names: true, OpenToPods: true},
 		FrontDoor: FrontDoor{Port: 80},
 		Storage:   Storage{Path: "/var/lib/boxyard/volumes"},
 		Log:       Log{MaxSizeMB: 20, MaxFiles: 3},

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -24,8 +25,18 @@ type Container struct {
 	State string
 	// Address is its own on one of its networks; not valid where it has none.
 	Address netip.Addr
+	// Endpoints are all of its addresses, by network, sorted by the network's name.
+	Endpoints []Endpoint
+	// OnHost says that it has no network of its own, but the host's.
+	OnHost bool
 	// Ports are those that it exposes or publishes, the lowest first.
 	Ports []Port
+}
+
+// Endpoint is a container's place on a network.
+type Endpoint struct {
+	NetworkID string
+	Addresses []netip.Addr // at most one per family, IPv4 first
 }
 
 // Port is one port of a container.
@@ -72,7 +83,7 @@ func convert(summaries []container.Summary) []Container {
 			continue
 		}
 		if j := slices.IndexFunc(all, func(c Container) bool { return c.ID == other || c.Name == other }); j >= 0 {
-			all[i].Address = all[j].Address
+			all[i].Address, all[i].Endpoints, all[i].OnHost = all[j].Address, all[j].Endpoints, all[j].OnHost
 		}
 	}
 	slices.SortFunc(all, func(a, b Container) int { return strings.Compare(a.Name, b.Name) })
@@ -87,24 +98,28 @@ func one(s container.Summary) Container {
 	// One that is not a number is nobody's replica, and comes first.
 	c.Number, _ = strconv.Atoi(s.Labels[labelNumber])
 	if s.HostConfig.NetworkMode == "host" {
-		c.Address = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		c.Address, c.OnHost = netip.AddrFrom4([4]byte{127, 0, 0, 1}), true
 	}
 	if s.NetworkSettings == nil {
 		return c
 	}
-	names := make([]string, 0, len(s.NetworkSettings.Networks))
-	for name := range s.NetworkSettings.Networks {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(s.NetworkSettings.Networks)) {
 		endpoint := s.NetworkSettings.Networks[name]
-		if endpoint == nil || c.Address.IsValid() {
+		if endpoint == nil {
 			continue
 		}
-		c.Address = endpoint.IPAddress
+		e := Endpoint{NetworkID: endpoint.NetworkID}
+		for _, address := range []netip.Addr{endpoint.IPAddress, endpoint.GlobalIPv6Address} {
+			if address.IsValid() {
+				e.Addresses = append(e.Addresses, address)
+			}
+		}
+		if len(e.Addresses) == 0 {
+			continue
+		}
+		c.Endpoints = append(c.Endpoints, e)
 		if !c.Address.IsValid() {
-			c.Address = endpoint.GlobalIPv6Address
+			c.Address = e.Addresses[0]
 		}
 	}
 	return c
@@ -139,6 +154,16 @@ func ports(listed []container.PortSummary) []Port {
 		slices.SortFunc(p.Published, netip.AddrPort.Compare)
 	}
 	return found
+}
+
+// HostNames are the names under which others know the container, in lower case since names of hosts have no
+// other: its own, and SERVICE.PROJECT of Compose, which its replicas share.
+func (c Container) HostNames() []string {
+	names := []string{strings.ToLower(c.Name)}
+	if c.Service != "" {
+		names = append(names, strings.ToLower(c.Service+"."+c.Project))
+	}
+	return names
 }
 
 // Find returns the container that a name means: its own name, or SERVICE.PROJECT of Compose. Letters

@@ -21,7 +21,7 @@ const listed = `[
 {"Id":"a1","Names":["/web"],"State":"running","Ports":[
   {"IP":"0.0.0.0","PrivatePort":8000,"PublicPort":32000,"Type":"tcp"},{"IP":"::","PrivatePort":8000,"PublicPort":32000,"Type":"tcp"},
   {"PrivatePort":53,"Type":"udp"},{"PrivatePort":9000,"Type":"tcp"}],
- "NetworkSettings":{"Networks":{"b":{"IPAddress":"10.45.0.3"},"a":{"IPAddress":"10.44.0.2"}}}},
+ "NetworkSettings":{"Networks":{"b":{"NetworkID":"n-b","IPAddress":"10.45.0.3"},"a":{"NetworkID":"n-a","IPAddress":"10.44.0.2","GlobalIPv6Address":"fd42::2"},"c":{"NetworkID":"n-c"}}}},
 {"Id":"b2","Names":["/shop-api-2","/web/api"],"State":"running","Labels":{"com.docker.compose.project":"shop","com.docker.compose.service":"api","com.docker.compose.container-number":"2"},
  "Ports":[{"PrivatePort":80,"Type":"tcp"}],"NetworkSettings":{"Networks":{"shop_default":{"IPAddress":"10.45.1.3"}}}},
 {"Id":"b1","Names":["/shop-api-1"],"State":"exited","Labels":{"com.docker.compose.project":"shop","com.docker.compose.service":"api","com.docker.compose.container-number":"1"},"Ports":[]},
@@ -49,7 +49,10 @@ func list(t *testing.T) []Container {
 }
 
 func TestList(t *testing.T) {
-	web := Container{ID: "a1", Name: "web", State: "running", Address: netip.MustParseAddr("10.44.0.2"), Ports: []Port{
+	web := Container{ID: "a1", Name: "web", State: "running", Address: netip.MustParseAddr("10.44.0.2"), Endpoints: []Endpoint{
+		{NetworkID: "n-a", Addresses: []netip.Addr{netip.MustParseAddr("10.44.0.2"), netip.MustParseAddr("fd42::2")}},
+		{NetworkID: "n-b", Addresses: []netip.Addr{netip.MustParseAddr("10.45.0.3")}},
+	}, Ports: []Port{
 		{Number: 53, Protocol: "udp"},
 		{Number: 8000, Protocol: "tcp", Published: []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:32000"), netip.MustParseAddrPort("[::]:32000")}},
 		{Number: 9000, Protocol: "tcp"},

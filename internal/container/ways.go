@@ -94,7 +94,7 @@ func local(a netip.AddrPort) string {
 }
 
 // HostName is the container's name before .docker.localhost.
-func (c Container) HostName() string { return strings.ToLower(c.Name) + ".docker" }
+func (c Container) HostName() string { return c.HostNames()[0] + ".docker" }
 
 // Ways lists every way to reach the container, the best for a program first. doorPort is the front
 // door's; 0: it is closed.
@@ -120,9 +120,8 @@ func (c Container) Ways(doorPort int) []reach.Way {
 		}
 	}
 	if _, _, err := c.Backend(); err == nil && doorPort != 0 {
-		ways = append(ways, reach.ThroughDoor(c.HostName(), doorPort))
-		if c.Service != "" {
-			ways = append(ways, reach.ThroughDoor(strings.ToLower(c.Service+"."+c.Project)+".docker", doorPort))
+		for _, name := range c.HostNames() {
+			ways = append(ways, reach.ThroughDoor(name+".docker", doorPort))
 		}
 	}
 	for _, p := range ports {

@@ -11,6 +11,7 @@ import (
 	"github.com/boxyard/boxyard/internal/component/dockerd"
 	"github.com/boxyard/boxyard/internal/component/frontdoor"
 	"github.com/boxyard/boxyard/internal/component/images"
+	"github.com/boxyard/boxyard/internal/component/names"
 	"github.com/boxyard/boxyard/internal/component/network"
 	"github.com/boxyard/boxyard/internal/config"
 	"github.com/boxyard/boxyard/internal/paths"
@@ -38,7 +39,10 @@ func Components(m *machine) ([]supervisor.Component, error) {
 	}
 	all = append(all, m.images())
 	if m.has("cluster") {
-		all = append(all, m.cluster(), m.dns(), m.dnsStandby())
+		all = append(all, m.cluster(), m.dns())
+	}
+	if m.has("cluster") || m.has("docker") {
+		all = append(all, m.names(), m.dnsStandby())
 	}
 	if m.config.FrontDoor.Port != 0 {
 		m.frontDoor = m.newFrontDoor()
@@ -54,7 +58,7 @@ func (m *machine) networkOptions() network.Options {
 func networkOptions(c config.Config, r ranges, nft string, docker bool) network.Options {
 	o := network.Options{
 		PodBridge: c.Network.Bridge, NodeIPs: r.nodes, PodCIDRs: r.pods, ServiceCIDRs: r.services,
-		LoadBalancerPools: r.balancers, NFT: nft,
+		LoadBalancerPools: r.balancers, NamesPort: config.DNSPort, NFT: nft,
 	}
 	if docker {
 		o.DockerBridge, o.DockerBridgeCIDR, o.DockerPool = c.Network.DockerBridge, r.docker, r.pool
@@ -82,7 +86,7 @@ func (m *machine) dockerd() (*dockerd.Component, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := dockerd.New(dockerd.Options{
+	o := dockerd.Options{
 		Layout: m.layout, Payload: m.bin, Version: m.versions["docker"], Log: m.config.Log, Proxy: m.config.Proxy,
 		Cgroup:     m.cgroup.OfPart("dockerd"),
 		Bridge:     m.config.Network.DockerBridge,
@@ -99,7 +103,14 @@ func (m *machine) dockerd() (*dockerd.Component, error) {
 			}
 			return now.Apply(socket, 0o660)
 		},
-	})
+	}
+	if m.config.Docker.Names {
+		o.DNS = []netip.Addr{m.ranges.nodes[0].Addr()}
+	}
+	if m.config.Docker.OpenToPods {
+		o.PodBridge, o.PodMark = m.config.Network.Bridge, network.PodMark
+	}
+	c := dockerd.New(o)
 	c.Keep = m.keep
 	return c, nil
 }
@@ -155,14 +166,27 @@ func (m *machine) dnsOptions() dns.Options {
 	return dns.Options{
 		Layout: m.layout, Binary: filepath.Join(m.bin, "dns"), Env: m.environment(), Version: m.versions["coredns"],
 		Cgroup: m.cgroup.OfPart("dns"),
-		Listen: addresses(m.ranges.nodes), Port: config.DNSPort, ResolvConf: resolvConf,
+		Listen: addresses(m.ranges.nodes), Port: config.DNSPort, ResolvConf: resolvConf, HostsFile: m.hostsFile(),
 	}
+}
+
+func (m *machine) hostsFile() string { return filepath.Join(m.layout.RunOf("names"), "hosts") }
+
+func (m *machine) names() *names.Component {
+	o := names.Options{
+		File: m.hostsFile(), Node: m.ranges.nodes[0].Addr(), Bridge: m.config.Network.Bridge,
+		Logger: m.log.With("component", "names"),
+	}
+	if m.has("docker") && m.config.Docker.Names {
+		o.DockerSocket = m.layout.DockerSocket()
+	}
+	return names.New(o)
 }
 
 func (m *machine) dnsStandby() *dnsstandby.Component {
 	o := m.dnsOptions()
 	return dnsstandby.New(dnsstandby.Options{
-		Listen: o.Listen, Port: o.Port, ResolvConf: o.ResolvConf,
+		Listen: o.Listen, Port: o.Port, ResolvConf: o.ResolvConf, HostsFile: o.HostsFile,
 		SnapshotFile: dns.NewConfig(o).SnapshotFile, StatusSocket: dns.StatusSocket(o),
 		Logger: m.log.With("component", "dns-standby"),
 	})

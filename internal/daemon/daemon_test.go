@@ -42,16 +42,16 @@ func testMachine(t *testing.T, without ...string) *machine {
 
 func TestComponents(t *testing.T) {
 	for _, tt := range []struct{ without, want []string }{
-		{nil, []string{"network", "containerd", "dockerd", "images", "cluster", "dns", "dns-standby", "front-door"}},
-		{[]string{"cluster"}, []string{"network", "containerd", "dockerd", "images", "front-door"}},
-		{[]string{"docker"}, []string{"network", "containerd", "images", "cluster", "dns", "dns-standby", "front-door"}},
+		{nil, []string{"network", "containerd", "dockerd", "images", "cluster", "dns", "names", "dns-standby", "front-door"}},
+		{[]string{"cluster"}, []string{"network", "containerd", "dockerd", "images", "names", "dns-standby", "front-door"}},
+		{[]string{"docker"}, []string{"network", "containerd", "images", "cluster", "dns", "names", "dns-standby", "front-door"}},
 		{[]string{"docker", "cluster"}, []string{"network", "containerd", "images", "front-door"}},
 	} {
 		comps, err := Components(testMachine(t, tt.without...))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := cmp.Diff(tt.want, names(comps)); d != "" {
+		if d := cmp.Diff(tt.want, componentNames(comps)); d != "" {
 			t.Error(d)
 		}
 		if _, err := supervisor.New(slog.New(slog.DiscardHandler), comps); err != nil {
@@ -60,7 +60,7 @@ func TestComponents(t *testing.T) {
 	}
 }
 
-func names(comps []supervisor.Component) []string {
+func componentNames(comps []supervisor.Component) []string {
 	var all []string
 	for _, c := range comps {
 		all = append(all, c.Name())

@@ -22,6 +22,7 @@ func documents(b box) {
 		{"README.md", repo},
 		{"docs/tour.md", b.t.TempDir()},
 		{"docs/kubernetes.md", repo},
+		{"docs/docker.md", repo},
 		{"examples/hello/README.md", filepath.Join(repo, "examples", "hello")},
 	} {
 		script := commandsOf(b, filepath.Join(repo, document.file))

@@ -91,6 +91,7 @@ type DNS struct {
 	Kubeconfig    string   `json:"kubeconfig"`
 	ResolvConf    string   `json:"resolvConf"`
 	SnapshotFile  string   `json:"snapshotFile"`
+	HostsFile     string   `json:"hostsFile"`
 	RunDir        string   `json:"runDir"`
 }
 

@@ -19,6 +19,7 @@ type Options struct {
 	Listen     []netip.Addr
 	Port       int
 	ResolvConf string
+	HostsFile  string // the names under docker.internal, see component/names
 }
 
 // Config is dns.json.
@@ -29,6 +30,7 @@ type Config struct {
 	Kubeconfig    string   `json:"kubeconfig"`
 	ResolvConf    string   `json:"resolvConf"`
 	SnapshotFile  string   `json:"snapshotFile"`
+	HostsFile     string   `json:"hostsFile"`
 	RunDir        string   `json:"runDir"`
 }
 
@@ -45,6 +47,7 @@ func NewConfig(o Options) Config {
 		Kubeconfig:    filepath.Join(o.Layout.PKIDir(), "dns.kubeconfig"),
 		ResolvConf:    o.ResolvConf,
 		SnapshotFile:  filepath.Join(o.Layout.DataOf(name), "snapshot.json"),
+		HostsFile:     o.HostsFile,
 		RunDir:        o.Layout.RunOf(name),
 	}
 }

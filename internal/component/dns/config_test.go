@@ -16,6 +16,7 @@ func TestConfigIsGolden(t *testing.T) {
 		Listen:     []netip.Addr{netip.MustParseAddr("10.42.0.1"), netip.MustParseAddr("fd42:b0c5:42::1")},
 		Port:       10053,
 		ResolvConf: "/etc/resolv.conf",
+		HostsFile:  "/run/boxyard/names/hosts",
 	}).encode()
 	if err != nil {
 		t.Fatal(err)

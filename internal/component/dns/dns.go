@@ -48,9 +48,9 @@ func New(o Options, log config.Log) *Component {
 // Name implements supervisor.Component.
 func (c *Component) Name() string { return name }
 
-// Requires implements supervisor.Component. It listens on the bridge's address; it starts beside
-// the cluster, not after it, because names must also resolve while the cluster is away.
-func (c *Component) Requires() []string { return []string{"network"} }
+// Requires implements supervisor.Component. It listens on the bridge's address, and reads the file of names; it starts
+// beside the cluster, not after it, because names must also resolve while the cluster is away.
+func (c *Component) Requires() []string { return []string{"network", "names"} }
 
 // Prepare writes dns.json.
 func (c *Component) Prepare(context.Context) error {

@@ -11,11 +11,20 @@ import (
 	"github.com/miekg/dns"
 )
 
-// answerer answers for the cluster's names from the snapshot and asks the host's resolvers for all others.
+// answerer answers for the cluster's names and those under docker.internal from files, and asks the host's resolvers
+// for all others.
 type answerer struct {
-	snapshot   *snapshotFile
-	resolvConf string
-	own        []netip.Addr // never forwarded to
+	cluster, hosts *file
+	resolvConf     string
+	own            []netip.Addr // never forwarded to
+}
+
+func newAnswerer(o Options) *answerer {
+	return &answerer{
+		cluster:    &file{path: o.SnapshotFile, parse: parseSnapshot, empty: newNames(clusterZone)},
+		hosts:      &file{path: o.HostsFile, parse: parseHosts, empty: newNames(hostsZone)},
+		resolvConf: o.ResolvConf, own: o.Listen,
+	}
 }
 
 func (a *answerer) answer(ctx context.Context, query *dns.Msg) *dns.Msg {
@@ -24,8 +33,11 @@ func (a *answerer) answer(ctx context.Context, query *dns.Msg) *dns.Msg {
 	}
 	question := query.Question[0]
 	name := strings.ToLower(question.Name)
-	known := a.snapshot.current()
-	if !dns.IsSubDomain(zone, name) && len(known.records[name]) == 0 {
+	known := a.cluster.current()
+	if dns.IsSubDomain(hostsZone, name) {
+		known = a.hosts.current()
+	}
+	if !dns.IsSubDomain(known.zone, name) && len(known.records[name]) == 0 {
 		return a.forward(ctx, query)
 	}
 	reply := new(dns.Msg).SetReply(query)
@@ -46,7 +58,7 @@ func (a *answerer) answer(ctx context.Context, query *dns.Msg) *dns.Msg {
 		reply.Rcode = dns.RcodeNameError
 	}
 	reply.Ns = []dns.RR{&dns.SOA{
-		Hdr: header(zone, dns.TypeSOA), Ns: "ns.dns." + zone, Mbox: "hostmaster." + zone,
+		Hdr: header(known.zone, dns.TypeSOA), Ns: "ns.dns." + known.zone, Mbox: "hostmaster." + known.zone,
 		Serial: uint32(time.Now().Unix()), Refresh: 7200, Retry: 1800, Expire: 86400, Minttl: ttl,
 	}}
 	return reply

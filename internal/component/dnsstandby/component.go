@@ -19,6 +19,7 @@ type Options struct {
 	Listen       []netip.Addr
 	Port         int
 	SnapshotFile string // written by the dns process
+	HostsFile    string // the names under docker.internal, see component/names
 	ResolvConf   string
 	StatusSocket string // of the dns process; it can be dialled as long as that process lives
 	Logger       *slog.Logger
@@ -36,14 +37,14 @@ func New(o Options) *Component { return &Component{o: o} }
 func (c *Component) Name() string { return name }
 
 // Requires implements supervisor.Component: the bridge has the addresses.
-func (c *Component) Requires() []string { return []string{"network"} }
+func (c *Component) Requires() []string { return []string{"network", "names"} }
 
 // Prepare implements supervisor.Component.
 func (c *Component) Prepare(context.Context) error { return nil }
 
 // Run holds the sockets until ctx is done or one of them fails.
 func (c *Component) Run(ctx context.Context, ready func()) error {
-	answers := &answerer{snapshot: &snapshotFile{path: c.o.SnapshotFile}, resolvConf: c.o.ResolvConf, own: c.o.Listen}
+	answers := newAnswerer(c.o)
 	failed := make(chan error, 2*len(c.o.Listen))
 	var servers []*dns.Server
 	defer func() {

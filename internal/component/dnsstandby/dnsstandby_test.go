@@ -24,7 +24,11 @@ func TestAnswers(t *testing.T) {
 	if err := os.WriteFile(file, []byte(example), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	a := &answerer{snapshot: &snapshotFile{path: file}, resolvConf: filepath.Join(t.TempDir(), "none")}
+	hosts := filepath.Join(t.TempDir(), "hosts")
+	if err := os.WriteFile(hosts, []byte("10.42.0.1 host.docker.internal\n10.45.0.2 api.shop.docker.internal\nfd42::9 api.shop.docker.internal\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a := newAnswerer(Options{SnapshotFile: file, HostsFile: hosts, ResolvConf: filepath.Join(t.TempDir(), "none")})
 	for _, test := range []struct {
 		name  string
 		kind  uint16
@@ -42,6 +46,10 @@ func TestAnswers(t *testing.T) {
 		{"shop.svc.cluster.local.", dns.TypeA, "", dns.RcodeSuccess},
 		{"none.shop.svc.cluster.local.", dns.TypeA, "", dns.RcodeNameError},
 		{"web.shop.svc.cluster.local.shop.svc.cluster.local.", dns.TypeA, "", dns.RcodeNameError},
+		{"host.docker.internal.", dns.TypeA, "10.42.0.1", dns.RcodeSuccess},
+		{"API.shop.docker.internal.", dns.TypeAAAA, "fd42::9", dns.RcodeSuccess},
+		{"shop.docker.internal.", dns.TypeA, "", dns.RcodeSuccess},
+		{"none.docker.internal.", dns.TypeA, "", dns.RcodeNameError},
 		{"elsewhere.example.", dns.TypeA, "", dns.RcodeServerFailure},
 	} {
 		t.Run(test.name+dns.TypeToString[test.kind], func(t *testing.T) {

@@ -4,10 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
-	"os"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/miekg/dns"
 )
@@ -40,20 +37,25 @@ type endpoint struct {
 	Ports []port `json:"ports"`
 }
 
-const zone = "cluster.local."
+const clusterZone = "cluster.local."
 
 // names has the records by owner name, and every name that has any record at or below it: a name of
 // the second kind exists and must not be answered with NXDOMAIN.
 type names struct {
+	zone    string // all but reverse names are in it
 	records map[string][]dns.RR
 	exists  map[string]bool
 }
 
+func newNames(zone string) *names {
+	return &names{zone: zone, records: make(map[string][]dns.RR), exists: map[string]bool{zone: true}}
+}
+
 // index turns a snapshot into records, as Kubernetes' DNS specification has them.
 func index(s snapshot) *names {
-	n := &names{records: make(map[string][]dns.RR), exists: map[string]bool{zone: true}}
+	n := newNames(clusterZone)
 	for _, svc := range s.Services {
-		owner := fmt.Sprintf("%s.%s.svc.%s", svc.Name, svc.Namespace, zone)
+		owner := fmt.Sprintf("%s.%s.svc.%s", svc.Name, svc.Namespace, n.zone)
 		if svc.ExternalName != "" {
 			n.add(&dns.CNAME{Hdr: header(owner, dns.TypeCNAME), Target: dns.Fqdn(svc.ExternalName)})
 			continue
@@ -122,31 +124,10 @@ func header(owner string, kind uint16) dns.RR_Header {
 	return dns.RR_Header{Name: strings.ToLower(owner), Rrtype: kind, Class: dns.ClassINET, Ttl: ttl}
 }
 
-// snapshotFile reads the file again when it has changed.
-type snapshotFile struct {
-	path string
-
-	mu       sync.Mutex
-	modified time.Time
-	names    *names
-}
-
-// current never fails: without a file there are no names, as in a cluster that has just been made.
-func (f *snapshotFile) current() *names {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	info, err := os.Stat(f.path)
-	if err == nil && f.names != nil && info.ModTime().Equal(f.modified) {
-		return f.names
-	}
+func parseSnapshot(data []byte) (*names, error) {
 	var s snapshot
-	data, readErr := os.ReadFile(f.path)
-	if err != nil || readErr != nil || json.Unmarshal(data, &s) != nil {
-		if f.names == nil {
-			return index(snapshot{})
-		}
-		return f.names
+	if err := json.Unmarshal(data, &s); err != nil {
+		return nil, err
 	}
-	f.names, f.modified = index(s), info.ModTime()
-	return f.names
+	return index(s), nil
 }

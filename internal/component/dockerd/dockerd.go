@@ -37,6 +37,9 @@ type Options struct {
 	CIDR         netip.Prefix // its IPv4 network
 	CIDR6        netip.Prefix // its IPv6 network; the zero Prefix leaves IPv6 off there, as upstream has it
 	Pool         netip.Prefix // user-defined networks are cut from it
+	DNS          []netip.Addr // containers' name servers; none: the host's
+	PodBridge    string       // the pods' bridge, to which new user-defined networks are open; "": they are not
+	PodMark      uint32       // the packet mark of what comes from there
 	CgroupRoot   string       // config.Config.CgroupRoot
 	CgroupDriver string       // "systemd" or "cgroupfs"
 

@@ -95,7 +95,7 @@ func (c *Component) Run(ctx context.Context, ready func()) error {
 		d := newContainers(c.o)
 		claims = d.claims
 		h.directories = append(h.directories, d)
-		group.Go(func() error { return d.run(ctx) })
+		group.Go(func() error { d.run(ctx); return nil })
 	}
 	if c.o.Kubeconfig != "" {
 		d := service.NewDirectory(func() ([]byte, error) { return os.ReadFile(c.o.Kubeconfig) }, c.o.Logger)

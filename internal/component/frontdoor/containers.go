@@ -3,7 +3,6 @@ package frontdoor
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -41,59 +40,19 @@ func newContainers(o Options) *containers {
 }
 
 // run follows dockerd until ctx is done, wherever it goes.
-func (d *containers) run(ctx context.Context) error {
-	const shortest, longest = 50 * time.Millisecond, time.Second
-	wait := shortest
-	for {
-		began := time.Now()
-		_ = d.session(ctx) // that dockerd is away is said by others
-		if time.Since(began) > longest {
-			wait = shortest
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(wait):
-		}
-		wait = min(2*wait, longest)
-	}
-}
-
-func (d *containers) session(ctx context.Context) error {
-	docker, err := client.New(client.WithHost("unix://" + d.socket))
-	if err != nil {
-		return fmt.Errorf("connect to dockerd: %w", err)
-	}
-	defer docker.Close()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	// First the events, then the list: nothing happens unseen in between.
-	stream := docker.Events(ctx, client.EventsListOptions{Filters: make(client.Filters).
-		Add("type", string(events.ContainerEventType), string(events.NetworkEventType)).
-		Add("event", eventsOfInterest()...)})
-	d.claimAll()
-	d.connected(docker)
-	defer d.connected(nil)
-	for {
-		select {
-		case err := <-stream.Err:
-			return fmt.Errorf("events of dockerd: %w", err)
-		case e := <-stream.Messages:
+func (d *containers) run(ctx context.Context) {
+	container.Watch{
+		Socket: d.socket,
+		Connected: func(docker *client.Client) {
+			d.claimAll()
+			d.connected(docker)
+		},
+		Lost: func() { d.connected(nil) },
+		Event: func(e events.Message) {
 			d.changed()
 			d.follow(e)
-		}
-	}
-}
-
-func eventsOfInterest() []string {
-	var names []string
-	for _, a := range []events.Action{
-		events.ActionCreate, events.ActionStart, events.ActionDie, events.ActionDestroy, events.ActionRename,
-		events.ActionPause, events.ActionUnPause, events.ActionConnect, events.ActionDisconnect,
-	} {
-		names = append(names, string(a))
-	}
-	return names
+		},
+	}.Run(ctx)
 }
 
 func (d *containers) connected(docker *client.Client) {

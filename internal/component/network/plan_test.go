@@ -29,6 +29,7 @@ func ipv4Options() Options {
 		NodeIPs: FirstNodeIPs(pods), PodCIDRs: pods, ServiceCIDRs: prefixes("10.43.0.0/16"),
 		DockerBridgeCIDR: netip.MustParsePrefix("10.44.0.0/16"),
 		DockerPool:       netip.MustParsePrefix("10.45.0.0/16"),
+		NamesPort:        10053,
 
 		LoadBalancerPools: prefixes("10.46.0.0/24"),
 	}

@@ -20,6 +20,10 @@ const (
 	PolicyTable   = "boxyard-policy"
 )
 
+// PodMark is the bit that our table sets in the mark of packets which pods send to others. It is none of kube-proxy's
+// (0x4000, 0x8000), and set after the routing decision, so that rules of routing do not see it.
+const PodMark = 0x100000
+
 // table is our nft table. Each rule has a comment of its own, by which a rule
 // that was removed by hand is missed.
 type table struct {
@@ -42,6 +46,28 @@ func newTable(o Options) table {
 		{`iifname != "lo" ip saddr 127.0.0.0/8 drop`, "loopback is not on the wire"},
 	}}
 	postrouting := tableChain{name: "postrouting", kind: "type nat hook postrouting priority 100; policy accept;"}
+	// moby lets what has this mark reach ports that are not published, on networks that pods get into at all. It is set
+	// before moby's chains look.
+	mark := tableChain{name: "from-pods", kind: "type filter hook forward priority -150; policy accept;", rules: []tableRule{{
+		fmt.Sprintf("iifname %q oifname != %q meta mark set meta mark | %#x", o.PodBridge, o.PodBridge, PodMark),
+		"from a pod",
+	}}}
+	names := tableChain{name: "names", kind: "type nat hook prerouting priority -100; policy accept;"}
+	namesHere := tableChain{name: "names-output", kind: "type nat hook output priority -100; policy accept;"}
+	if o.NamesPort != 0 {
+		for _, node := range o.NodeIPs {
+			at := netip.AddrPortFrom(node.Addr(), uint16(o.NamesPort))
+			for _, protocol := range []string{"udp", "tcp"} {
+				family := ipFamily(node)
+				rule := tableRule{
+					fmt.Sprintf("%s daddr %s %s dport 53 dnat %s to %s", family, node.Addr(), protocol, family, at),
+					fmt.Sprintf("names (%s, %s)", family, protocol),
+				}
+				names.rules = append(names.rules, rule)
+				namesHere.rules = append(namesHere.rules, rule)
+			}
+		}
+	}
 	// After every filter at the usual priority: kube-proxy, which rejects what has no
 	// endpoint, has spoken by then, and rewritten what it serves.
 	forward := tableChain{name: "forward", kind: "type filter hook forward priority 10; policy accept;"}
@@ -68,7 +94,7 @@ func newTable(o Options) table {
 			output.rules = append(output.rules, unclaimed)
 		}
 	}
-	return table{chains: []tableChain{prerouting, postrouting, forward, output}}
+	return table{chains: []tableChain{prerouting, mark, names, namesHere, postrouting, forward, output}}
 }
 
 func ipFamily(p netip.Prefix) string {
