@@ -31,12 +31,15 @@ help: ## Print the targets.
 
 # ---- host ----
 
-.PHONY: deps deps-vm
+.PHONY: deps deps-vm deps-moby-suite
 deps: ## Install what this host lacks to build, run and test (Debian, root).
 	@scripts/deps.sh
 
 deps-vm: deps ## Install what test-vm needs besides: qemu, debootstrap.
 	@scripts/deps.sh vm
+
+deps-moby-suite: deps ## Install what moby-suite needs besides: ping.
+	@scripts/deps.sh moby-suite
 
 # ---- build ----
 
@@ -159,6 +162,20 @@ build/e2e/images.tar: build/tools/e2eimages $(e2e_programs) build/e2e/bin/pause 
 	. build/upstream.env; build/tools/e2eimages -images build/e2e/images.txt -programs build/e2e/bin -roots build/e2e -created $$images_time \
 		-source "$$(cd e2e && go list -m -f '{{.Dir}}' k8s.io/kubernetes)" -o $@
 
+# Moby's own integration tests, and the images that they use.
+build/moby/bin.stamp: engine/go.mod scripts/build-moby-suite.sh
+	nice -n 5 scripts/build-moby-suite.sh build/moby
+
+build/moby/hello: test/mobysuite/hello/hello.c
+	@mkdir -p $(@D)
+	gcc -std=gnu11 -Os -Wall -Wextra -Werror -static -s -o $@ $<
+
+build/moby/debian.tar: scripts/debian-root.sh
+	scripts/debian-root.sh $@ bash dash coreutils grep sed gawk passwd libc-bin util-linux libcap2-bin gcc libc6-dev
+
+build/moby/images-amd64.tar: build/tools/mobyimages build/moby/hello build/moby/debian.tar /bin/busybox build/upstream.env
+	. build/upstream.env; build/tools/mobyimages -hello build/moby/hello -debian build/moby/debian.tar -created $$images_time -o $(@D)
+
 .PHONY: reproducible
 reproducible: build ## Build again in another directory with an empty build cache, compare the hashes.
 	scripts/reproducible.sh
@@ -166,10 +183,10 @@ reproducible: build ## Build again in another directory with an empty build cach
 # ---- test ----
 
 # Packages whose dependencies are small enough to compile a second time for the race detector.
-race_packages := ./cmd/... ./internal/... ./tools/... ./examples/... ./test/architecture/... ./test/conformance/... ./test/load/... ./test/demo/... ./test/server/... ./test/ledger/...
+race_packages := ./cmd/... ./internal/... ./tools/... ./examples/... ./test/architecture/... ./test/conformance/... ./test/mobysuite/... ./test/load/... ./test/demo/... ./test/server/... ./test/ledger/...
 
 .PHONY: test test-unit test-integration test-faults test-vm demo
-test: test-unit test-integration test-conformance ## Run the unit and the integration tests, and a sample of upstream's specs.
+test: test-unit test-integration test-moby test-conformance ## Run the unit and the integration tests, and a part of upstreams' own.
 
 test-unit: deps examples ## Run the unit tests, with the race detector where that is affordable.
 	CGO_ENABLED=1 $(GOTEST) -race $(race_packages)
@@ -186,9 +203,15 @@ test-faults: build examples ## Kill parts under load, fill disks, send crowds, a
 test-vm: deps-vm build examples ## Try it on a Debian 12 with systemd in qemu (root, slow).
 	$(GOTEST) -tags vm -count=1 -timeout 240m -v ./test/vm/...
 
+test-moby: build deps-moby-suite build/moby/bin.stamp build/moby/images-amd64.tar
+	go run ./test/mobysuite -socket
+
+moby-suite: build deps-moby-suite build/moby/bin.stamp build/moby/images-amd64.tar ## Run moby's own API tests; FOCUS='...' (root, long).
+	go run ./test/mobysuite -focus "$${FOCUS:-}" $(FLAGS)
+
 SUITE ?= conformance
 RUN ?= 1
-.PHONY: conformance test-conformance e2e
+.PHONY: conformance test-conformance e2e moby-suite test-moby
 e2e: deps ## Build upstream's end-to-end specs and the images that they use.
 	@$(MAKE) --no-print-directory -j $(JOBS) build/e2e/images.tar
 

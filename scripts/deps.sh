@@ -1,11 +1,15 @@
 #!/bin/bash
-# deps.sh [vm] - install the Debian packages that this host lacks. Says nothing when all are there.
+# deps.sh [vm|moby-suite] - install the Debian packages that this host lacks. Says nothing when all are there.
 set -euo pipefail
 
 packages=(nftables netbase libseccomp-dev gcc libc6-dev pkg-config make git busybox-static tini ca-certificates
 	zstd iproute2 procps util-linux curl)
 if [ "${1:-}" = vm ]; then
 	packages+=(qemu-system-x86 debootstrap openssh-client e2fsprogs)
+fi
+
+if [ "${1:-}" = moby-suite ]; then
+	packages+=(iputils-ping)
 fi
 
 if ! command -v go >/dev/null; then

@@ -47,7 +47,7 @@ func open(ctx context.Context, repo string, opts options) (*session, error) {
 		return nil, err
 	}
 	if opts.suite.unrunnable != "" {
-		if s.unrunnable, err = readReasons(filepath.Join(repo, opts.suite.unrunnable)); err != nil {
+		if s.unrunnable, err = spec.ReadReasons(filepath.Join(repo, opts.suite.unrunnable)); err != nil {
 			return nil, err
 		}
 	}
@@ -90,7 +90,7 @@ func (s *session) narrow() error {
 	if s.opts.suite.list == "" {
 		return nil
 	}
-	chosen, err := readReasons(filepath.Join(s.repo, s.opts.suite.list))
+	chosen, err := spec.ReadReasons(filepath.Join(s.repo, s.opts.suite.list))
 	if err != nil {
 		return err
 	}

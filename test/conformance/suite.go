@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
-	"os"
 	"strings"
 )
 
@@ -45,24 +43,4 @@ func findSuite(name string) (suite, error) {
 		names = append(names, s.name)
 	}
 	return suite{}, fmt.Errorf("no suite %q; there are: %s", name, strings.Join(names, ", "))
-}
-
-// readReasons reads the names of specs, each with the reason that stands above it as a comment.
-func readReasons(path string) (map[string]string, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = file.Close() }()
-	reasons := map[string]string{}
-	reason := ""
-	for lines := bufio.NewScanner(file); lines.Scan(); {
-		line := strings.TrimSpace(lines.Text())
-		if comment, ok := strings.CutPrefix(line, "#"); ok {
-			reason = strings.TrimSpace(comment)
-		} else if line != "" {
-			reasons[line] = reason
-		}
-	}
-	return reasons, nil
 }

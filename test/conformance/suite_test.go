@@ -6,25 +6,11 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/boxyard/boxyard/test/conformance/spec"
 )
 
-func TestReadReasons(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "list.txt")
-	if err := os.WriteFile(path, []byte("# Two nodes.\na [x]\nb\n\n# No registry.\nc\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	got, err := readReasons(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(map[string]string{"a [x]": "Two nodes.", "b": "Two nodes.", "c": "No registry."}, got); diff != "" {
-		t.Error(diff)
-	}
-}
-
 func TestUnrunnableHasReasonsAndIsShort(t *testing.T) {
-	got, err := readReasons("unrunnable.txt")
+	got, err := spec.ReadReasons("unrunnable.txt")
 	if err != nil {
 		t.Fatal(err)
 	}

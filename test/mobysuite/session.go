@@ -1,0 +1,296 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/boxyard/boxyard/test/conformance/spec"
+	"github.com/boxyard/boxyard/test/harness"
+)
+
+// session is one call of the command: a run of the suite, or the rest of one.
+type session struct {
+	opts     options
+	repo     string
+	dir      string // build/moby
+	packages []pkg  // the suite's own list
+	record   *spec.Record
+	// By name: those that cannot run here, and those that fail, each with the reason.
+	unrunnable, explained map[string]string
+}
+
+// readLists reads the lists of names. A name that upstream does not have is an error: it would be left out in silence.
+func (s *session) readLists() error {
+	known := map[string]bool{}
+	for _, p := range s.packages {
+		for _, t := range p.tests {
+			known[p.full(t)] = true
+		}
+	}
+	for _, list := range []struct {
+		file string
+		into *map[string]string
+	}{
+		{filepath.Join(s.repo, "test/mobysuite/unrunnable.txt"), &s.unrunnable},
+		{filepath.Join(s.repo, "test/mobysuite/explained.txt"), &s.explained},
+	} {
+		names, err := spec.ReadReasons(list.file)
+		if err != nil {
+			return err
+		}
+		for name := range names {
+			if !known[name] {
+				return fmt.Errorf("%s: upstream has no test %q", list.file, name)
+			}
+		}
+		*list.into = names
+	}
+	return nil
+}
+
+// wants says whether a test is to run in this call.
+func (s *session) wants(p pkg, t test) bool {
+	name := p.full(t)
+	if _, cannot := s.unrunnable[name]; cannot || !s.opts.focus.MatchString(name) {
+		return false
+	}
+	return !t.starts || p.isolated() && !s.opts.socket
+}
+
+// missing are the tests of a package that are to run.
+func (s *session) missing(p pkg) []string {
+	var names []string
+	for _, t := range p.tests {
+		full := p.full(t)
+		last, ran := s.record.Last(full)
+		if !s.wants(p, t) {
+			continue
+		}
+		if !ran || s.opts.again && last.State == spec.Failed {
+			names = append(names, t.name)
+		}
+	}
+	return names
+}
+
+// work runs what has no result yet, one package after the other: each takes everything away that it did not find.
+func (s *session) work(ctx context.Context) error {
+	n := 0
+	for _, p := range s.packages {
+		n += len(s.missing(p))
+	}
+	say("%d tests to run", n)
+	if n == 0 {
+		return nil
+	}
+	in, err := s.start(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range s.packages {
+		if err = s.runPackage(ctx, in, p); err != nil {
+			break
+		}
+	}
+	logs := filepath.Join(s.dir, "instance")
+	return errors.Join(err, os.RemoveAll(logs), os.CopyFS(logs, os.DirFS(in.LogPath("boxyard"))), in.Close())
+}
+
+// start starts the instance and gives it the images that upstream's tests expect to find.
+func (s *session) start(ctx context.Context) (*harness.Instance, error) {
+	in, err := harness.Start(harness.Options{Setup: asUsual})
+	if err != nil {
+		return nil, err
+	}
+	up, err := in.Up(ctx)
+	if err == nil && up.Code != 0 {
+		err = fmt.Errorf("boxyard up: exit code %d\n%s", up.Code, up.Output())
+	}
+	if err == nil {
+		say("loading the images")
+		for _, arch := range []string{"amd64", "arm64", "arm"} {
+			_, loadErr := in.Docker(ctx, "load", "--quiet", "--input", filepath.Join(s.dir, "images-"+arch+".tar"))
+			err = errors.Join(err, loadErr)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, in.Close())
+	}
+	return in, nil
+}
+
+// asUsual gives the instance what some tests look for on a machine: mounts that propagate, as systemd has them, and an
+// interface eth0.
+func asUsual() error {
+	if err := unix.Mount("", "/", "", unix.MS_SHARED|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("share the mounts: %w", err)
+	}
+	attributes := netlink.NewLinkAttrs()
+	attributes.Name = "eth0"
+	if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: attributes, PeerName: "eth0-peer"}); err != nil {
+		return fmt.Errorf("make eth0: %w", err)
+	}
+	for _, name := range []string{"eth0", "eth0-peer"} {
+		link, err := netlink.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		if err := netlink.LinkSetUp(link); err != nil {
+			return fmt.Errorf("set %s up: %w", name, err)
+		}
+		if name != "eth0" {
+			continue
+		}
+		if err := netlink.AddrAdd(link, &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(192, 0, 2, 10), Mask: net.CIDRMask(24, 32)}}); err != nil {
+			return fmt.Errorf("give eth0 an address: %w", err)
+		}
+	}
+	return nil
+}
+
+// runPackage calls the program until each test has a result: a panic or the time limit ends it before the others
+// had their turn.
+func (s *session) runPackage(ctx context.Context, in *harness.Instance, p pkg) error {
+	todo := s.missing(p)
+	for len(todo) > 0 {
+		start := time.Now()
+		results, err := s.call(ctx, in, p, todo)
+		if err != nil {
+			return err
+		}
+		if len(results) == 0 {
+			results[p.name+"/"+todo[0]] = spec.Result{State: spec.Failed, Message: "the program ended without a result", Ended: time.Now()}
+		}
+		if err := s.record.Add(results); err != nil {
+			return err
+		}
+		count := map[spec.State]int{}
+		for name, r := range results {
+			count[r.State]++
+			if r.State == spec.Failed {
+				say("  failed: %s", name)
+			}
+		}
+		say("%s: %d passed, %d failed, %d skipped in %v", p.name, count[spec.Passed], count[spec.Failed], count[spec.Skipped], time.Since(start).Round(time.Second))
+		todo = slices.DeleteFunc(todo, func(name string) bool { _, ok := results[p.name+"/"+name]; return ok })
+	}
+	return nil
+}
+
+// event is what test2json says.
+type event struct {
+	Time    time.Time
+	Action  string
+	Test    string
+	Elapsed float64
+	Output  string
+}
+
+func (s *session) call(ctx context.Context, in *harness.Instance, p pkg, tests []string) (map[string]spec.Result, error) {
+	quoted := make([]string, len(tests))
+	for i, t := range tests {
+		quoted[i] = regexp.QuoteMeta(t)
+	}
+	file := filepath.Join(s.dir, "output", strings.ReplaceAll(p.name, "/", "-")+".json")
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return nil, err
+	}
+	log, err := os.Create(file)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = log.Close() }()
+	cmd := in.Prepare(ctx, harness.Command{
+		Name: "go", Dir: p.dir,
+		Args: []string{"tool", "test2json", "-t", p.program(s.dir), "-test.v=test2json", "-test.timeout=15m", "-test.run=^(" + strings.Join(quoted, "|") + ")$"},
+		Env: []string{
+			"PATH=/var/lib/boxyard/bin:/var/lib/boxyard/payload/current:/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+			"DOCKER_HOST=unix:///run/boxyard/docker.sock", "GOFLAGS=", "GOCACHE=/tmp/go",
+			"DOCKER_INTEGRATION_DAEMON_DEST=" + filepath.Join(s.dir, "src/bundles/test"), "DOCKER_FIREWALL_BACKEND=nftables", "TEST_INTEGRATION_CONTAINERD_EMBEDDED=1",
+		},
+	})
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.WaitDelay = 10 * time.Second
+	if err := in.StartProcess(cmd); err != nil {
+		return nil, fmt.Errorf("start %s: %w", p.name, err)
+	}
+	var exit *exec.ExitError
+	if err := cmd.Wait(); err != nil && !errors.As(err, &exit) {
+		return nil, fmt.Errorf("%s: %w", p.name, err)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if _, err := log.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	return results(p.name, log)
+}
+
+// results reads what came of each test that ran to its end. A test is said to have failed, too, when the program
+// ended in it.
+func results(prefix string, r io.Reader) (map[string]spec.Result, error) {
+	found := map[string]spec.Result{}
+	output := map[string]*strings.Builder{}
+	lines := bufio.NewReader(r)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			return found, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		var e event
+		if json.Unmarshal(line, &e) != nil || e.Test == "" {
+			continue // a line of the tool itself
+		}
+		test, _, sub := strings.Cut(e.Test, "/")
+		if output[test] == nil {
+			output[test] = &strings.Builder{}
+		}
+		states := map[string]spec.State{"pass": spec.Passed, "fail": spec.Failed, "skip": spec.Skipped}
+		switch state, ended := states[e.Action]; {
+		case e.Action == "output":
+			output[test].WriteString(e.Output)
+		case ended && !sub:
+			result := spec.Result{State: state, Seconds: e.Elapsed, Ended: e.Time}
+			if state != spec.Passed {
+				result.Message = message(output[test].String())
+			}
+			found[prefix+"/"+test] = result
+		}
+	}
+}
+
+// message are the lines that say something: those of assertions and skips, not the log of a daemon.
+func message(output string) string {
+	var told []string
+	for line := range strings.Lines(output) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "=== ") || strings.HasPrefix(line, "--- ") || strings.Contains(line, " level=") {
+			continue
+		}
+		told = append(told, line)
+	}
+	return strings.Join(told[:min(len(told), 25)], "\n")
+}
+
+func say(format string, args ...any) {
+	fmt.Printf(time.Now().Format("15:04:05 ")+format+"\n", args...)
+}
