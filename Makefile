@@ -194,7 +194,14 @@ test-unit: deps examples ## Run the unit tests, with the race detector where tha
 	cd engine && $(GOTEST) ./...
 	cd cluster && $(GOTEST) ./...
 
-test-integration: build examples ## Run the packed binary in confined instances (root).
+# Clients as Debian 12 has them.
+build/old-docker.tar: scripts/debian-root.sh
+	scripts/debian-root.sh -n $@ docker.io
+
+build/old-compose.tar: scripts/debian-root.sh
+	scripts/debian-root.sh $@ docker-compose bash coreutils grep libc-bin
+
+test-integration: build examples build/old-docker.tar build/old-compose.tar ## Run the packed binary in confined instances (root).
 	$(GOTEST) -tags integration -count=1 -timeout 45m ./test/harness/... ./test/integration/...
 
 test-faults: build examples ## Kill parts under load, fill disks, send crowds, and see it all come back (root, long).

@@ -57,8 +57,8 @@ type Docker struct {
 	// Names lets containers and pods know each other by name: containers resolve the cluster's names, pods those of
 	// containers, and both host.docker.internal. Without, containers ask the host's resolvers.
 	Names bool `json:"names"`
-	// OpenToPods lets pods reach every port of containers on user-defined bridge networks made from then on. A network
-	// says otherwise by moby's option com.docker.network.bridge.trusted_host_interfaces.
+	// OpenToPods lets pods reach every port of containers on bridge networks that are neither internal nor labelled
+	// boxyard.pods=closed.
 	OpenToPods bool `json:"openToPods"`
 }
 

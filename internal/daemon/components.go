@@ -42,7 +42,7 @@ func Components(m *machine) ([]supervisor.Component, error) {
 		all = append(all, m.cluster(), m.dns())
 	}
 	if m.has("cluster") || m.has("docker") {
-		all = append(all, m.names(), m.dnsStandby())
+		all = append(all, m.names(net), m.dnsStandby())
 	}
 	if m.config.FrontDoor.Port != 0 {
 		m.frontDoor = m.newFrontDoor()
@@ -52,7 +52,11 @@ func Components(m *machine) ([]supervisor.Component, error) {
 }
 
 func (m *machine) networkOptions() network.Options {
-	return networkOptions(m.config, m.ranges, m.facts.NFT, m.has("docker"))
+	o := networkOptions(m.config, m.ranges, m.facts.NFT, m.has("docker"))
+	if m.has("docker") && m.config.Docker.OpenToPods {
+		o.Open = names.Opened(m.namesDir())
+	}
+	return o
 }
 
 func networkOptions(c config.Config, r ranges, nft string, docker bool) network.Options {
@@ -108,7 +112,7 @@ func (m *machine) dockerd() (*dockerd.Component, error) {
 		o.DNS = []netip.Addr{m.ranges.nodes[0].Addr()}
 	}
 	if m.config.Docker.OpenToPods {
-		o.PodBridge, o.PodMark = m.config.Network.Bridge, network.PodMark
+		o.PodMark = network.PodMark
 	}
 	c := dockerd.New(o)
 	c.Keep = m.keep
@@ -166,19 +170,21 @@ func (m *machine) dnsOptions() dns.Options {
 	return dns.Options{
 		Layout: m.layout, Binary: filepath.Join(m.bin, "dns"), Env: m.environment(), Version: m.versions["coredns"],
 		Cgroup: m.cgroup.OfPart("dns"),
-		Listen: addresses(m.ranges.nodes), Port: config.DNSPort, ResolvConf: resolvConf, HostsFile: m.hostsFile(),
+		Listen: addresses(m.ranges.nodes), Port: config.DNSPort, ResolvConf: resolvConf, HostsFile: names.HostsFile(m.namesDir()),
 	}
 }
 
-func (m *machine) hostsFile() string { return filepath.Join(m.layout.RunOf("names"), "hosts") }
+func (m *machine) namesDir() string { return m.layout.RunOf("names") }
 
-func (m *machine) names() *names.Component {
+func (m *machine) names(net *network.Component) *names.Component {
 	o := names.Options{
-		File: m.hostsFile(), Node: m.ranges.nodes[0].Addr(), Bridge: m.config.Network.Bridge,
-		Logger: m.log.With("component", "names"),
+		Dir: m.namesDir(), Node: m.ranges.nodes[0].Addr(), Logger: m.log.With("component", "names"),
 	}
-	if m.has("docker") && m.config.Docker.Names {
-		o.DockerSocket = m.layout.DockerSocket()
+	if m.has("docker") {
+		o.DockerSocket, o.Containers = m.layout.DockerSocket(), m.config.Docker.Names
+		if m.config.Docker.OpenToPods {
+			o.Open = net.Open
+		}
 	}
 	return names.New(o)
 }

@@ -22,11 +22,12 @@ func TestOneWorld(t *testing.T) {
 	b.kubectl("wait", "pod/caller", "--for=condition=Ready", "--timeout=60s")
 	b.docker("network", "create", "shop")
 	b.docker("network", "create", "--internal", "inside")
-	b.docker("network", "create", "--opt", "com.docker.network.bridge.trusted_host_interfaces=", "closed")
+	b.docker("network", "create", "--label", "boxyard.pods=closed", "closed")
 	b.docker("run", "--detach", "--name", "shop-page", "--network", "shop", "page:1")
 	b.docker("run", "--detach", "--name", "plain-page", "--publish", "8081:8080", "page:1")
 	b.docker("run", "--detach", "--name", "inside-page", "--network", "inside", "page:1")
 	b.docker("run", "--detach", "--name", "closed-page", "--network", "closed", "page:1")
+	b.docker("run", "--detach", "--name", "closed-shown", "--network", "closed", "--publish", "8083:8080", "page:1")
 	b.docker("run", "--detach", "--name", "host-page", "--network", "host", "page:1", "httpd", "-f", "-p", "8082", "-h", "/www")
 	for _, part := range []struct {
 		name string
@@ -94,7 +95,8 @@ func containersReachCluster(b box) {
 
 func podsReachContainers(b box) {
 	b.fetches(inPod(), "http://shop-page.docker.internal:8080/") // not published
-	b.fetches(inPod(), "http://plain-page.docker.internal:8081/")
+	b.fetches(inPod(), "http://plain-page.docker.internal:8080/")
+	b.fetches(inPod(), "http://closed-shown.docker.internal:8083/") // its port on the host
 	b.fetches(inPod(), "http://host.docker.internal:8081/")
 	b.fetches(inPod(), "http://host-page.docker.internal:8082/")
 	b.fetches(inPod(), "http://gateway.docker.internal:8082/")
@@ -110,7 +112,7 @@ func networksIsolate(b box) {
 		b.fails(inPod(), "http://"+name+".docker.internal:8080/")
 		b.fails(inPod(), "http://"+b.addressOf(name)+":8080/")
 	}
-	b.fails(inPod(), "http://"+b.addressOf("plain-page")+":8080/")
+	b.fails(inPod(), "http://"+b.addressOf("closed-shown")+":8080/")
 	b.fails(inContainer("inside-page"), "http://page.default.svc.cluster.local/")
 	b.fails(inContainer("inside-page"), "http://host.docker.internal:8081/")
 	// From one Docker network to another nothing has changed.
@@ -198,20 +200,32 @@ func namesFollow(b box) {
 	gone("moved")
 }
 
+// inNetwork begins a command that is to run where a process has its network.
+func inNetwork(pid string) string { return "nsenter --target " + pid + " --net " }
+
 // namesWithoutParts: no lookup of a container fails while the cluster, dns or dockerd is away.
 func namesWithoutParts(b box) {
-	pid := b.containerPID("plain-page")
+	container, pod := b.containerPID("plain-page"), b.podPID("caller")
 	for _, part := range []string{"cluster", "dns", "dockerd"} {
 		if n, err := b.Kill(part); err != nil || n != 1 {
 			b.t.Fatalf("%d processes of %s killed: %v", n, part, err)
 		}
 		for range 5 {
 			for _, name := range []string{"page.default.svc.cluster.local", "host.docker.internal", "shop-page.docker.internal"} {
-				b.sh("nsenter --target " + pid + " --net busybox nslookup -type=a " + name + ". 10.42.0.1")
+				b.sh(inNetwork(container) + "busybox nslookup -type=a " + name + ". 10.42.0.1")
 			}
 		}
 		b.ready(30*time.Second, part+" was killed")
 	}
+	// The next daemon knows from the start which networks are open.
+	if n, err := b.Kill("boxyard"); err != nil || n != 1 {
+		b.t.Fatalf("%d daemons killed: %v", n, err)
+	}
+	b.up()
+	for _, name := range []string{"shop-page", "plain-page"} {
+		b.sh(inNetwork(pod) + "timeout 3 busybox wget -qO- http://" + b.addressOf(name) + ":8080/")
+	}
+	b.sh("! " + inNetwork(pod) + "timeout 3 busybox wget -qO- http://" + b.addressOf("closed-page") + ":8080/")
 	b.fetches(inPod(), "http://shop-page.docker.internal:8080/")
 	b.fetches(inContainer("shop-page"), "http://page.default.svc.cluster.local/")
 }

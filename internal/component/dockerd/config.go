@@ -15,37 +15,33 @@ const (
 	pluginNamespace = "boxyard-docker-plugins"
 	// Upstream's shutdown-timeout, written down because the time we wait for the process depends on it.
 	shutdownSeconds = 15
-	// The option of moby's bridge driver (daemon/libnetwork/drivers/bridge/labels.go).
-	trustedHostInterfaces = "com.docker.network.bridge.trusted_host_interfaces"
 )
 
 // daemonConfig is the part of moby's daemon/config.Config that is set here; what is absent has
 // upstream's default.
 type daemonConfig struct {
-	DataRoot            string        `json:"data-root"`
-	ExecRoot            string        `json:"exec-root"`
-	Hosts               []string      `json:"hosts"`
-	Group               string        `json:"group"`
-	Containerd          string        `json:"containerd"`
-	ContainerdNamespace string        `json:"containerd-namespace"`
-	LiveRestore         bool          `json:"live-restore"`
-	ShutdownTimeout     int           `json:"shutdown-timeout"`
-	FirewallBackend     string        `json:"firewall-backend"`
-	Bridge              string        `json:"bridge"`
-	FixedCIDR           string        `json:"fixed-cidr"`
-	IPv6                bool          `json:"ipv6,omitempty"`
-	FixedCIDRv6         string        `json:"fixed-cidr-v6,omitempty"`
-	AddressPools        []addressPool `json:"default-address-pools"`
-	DNS                 []string      `json:"dns,omitempty"`
-	// By the network's driver.
-	NetworkOptions   map[string]map[string]string `json:"default-network-opts,omitempty"`
-	BridgeAcceptMark string                       `json:"bridge-accept-fwmark,omitempty"`
-	UserlandProxy    bool                         `json:"userland-proxy"`
-	InitPath         string                       `json:"init-path"`
-	ExecOpts         []string                     `json:"exec-opts"`
-	CgroupParent     string                       `json:"cgroup-parent"`
-	MinAPIVersion    string                       `json:"min-api-version"`
-	Proxies          map[string]string            `json:"proxies,omitempty"`
+	DataRoot            string            `json:"data-root"`
+	ExecRoot            string            `json:"exec-root"`
+	Hosts               []string          `json:"hosts"`
+	Group               string            `json:"group"`
+	Containerd          string            `json:"containerd"`
+	ContainerdNamespace string            `json:"containerd-namespace"`
+	LiveRestore         bool              `json:"live-restore"`
+	ShutdownTimeout     int               `json:"shutdown-timeout"`
+	FirewallBackend     string            `json:"firewall-backend"`
+	Bridge              string            `json:"bridge"`
+	FixedCIDR           string            `json:"fixed-cidr"`
+	IPv6                bool              `json:"ipv6,omitempty"`
+	FixedCIDRv6         string            `json:"fixed-cidr-v6,omitempty"`
+	AddressPools        []addressPool     `json:"default-address-pools"`
+	DNS                 []string          `json:"dns,omitempty"`
+	BridgeAcceptMark    string            `json:"bridge-accept-fwmark,omitempty"`
+	UserlandProxy       bool              `json:"userland-proxy"`
+	InitPath            string            `json:"init-path"`
+	ExecOpts            []string          `json:"exec-opts"`
+	CgroupParent        string            `json:"cgroup-parent"`
+	MinAPIVersion       string            `json:"min-api-version"`
+	Proxies             map[string]string `json:"proxies,omitempty"`
 }
 
 type addressPool struct {
@@ -80,10 +76,7 @@ func daemonJSON(o Options, liveRestore bool) ([]byte, error) {
 	for _, a := range o.DNS {
 		c.DNS = append(c.DNS, a.String())
 	}
-	if o.PodBridge != "" {
-		// The first lets pods' packets for a container in, the second lets them reach ports that are not published. A
-		// network without the first stays closed.
-		c.NetworkOptions = map[string]map[string]string{"bridge": {trustedHostInterfaces: o.PodBridge}}
+	if o.PodMark != 0 {
 		c.BridgeAcceptMark = fmt.Sprintf("%#x/%#x", o.PodMark, o.PodMark)
 	}
 	if o.CIDR6.IsValid() {

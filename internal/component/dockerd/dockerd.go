@@ -38,8 +38,7 @@ type Options struct {
 	CIDR6        netip.Prefix // its IPv6 network; the zero Prefix leaves IPv6 off there, as upstream has it
 	Pool         netip.Prefix // user-defined networks are cut from it
 	DNS          []netip.Addr // containers' name servers; none: the host's
-	PodBridge    string       // the pods' bridge, to which new user-defined networks are open; "": they are not
-	PodMark      uint32       // the packet mark of what comes from there
+	PodMark      uint32       // the packet mark of pods, to which ports are open that are not published; 0: they are not
 	CgroupRoot   string       // config.Config.CgroupRoot
 	CgroupDriver string       // "systemd" or "cgroupfs"
 

@@ -36,7 +36,7 @@ func TestConfigIsGolden(t *testing.T) {
 	full := options()
 	full.CgroupDriver = "systemd"
 	full.DNS = []netip.Addr{netip.MustParseAddr("10.42.0.1")}
-	full.PodBridge, full.PodMark = "boxyard0", 0x100000
+	full.PodMark = 0x100000
 	full.CIDR6 = netip.MustParsePrefix("fd42:b0c5:44::1/64")
 	full.Proxy = config.Proxy{HTTP: "http://proxy:3128", HTTPS: "http://proxy:3128", NoProxy: "localhost"}
 	for file, o := range map[string]Options{"daemon.json": options(), "full.json": full} {

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,11 +26,13 @@ const gather = 20 * time.Millisecond
 
 // Options is what the daemon knows about this instance.
 type Options struct {
-	File         string     // that is written, in the form of /etc/hosts
-	DockerSocket string     // "": names of containers are left out
+	Dir          string     // of the two files that are written
+	DockerSocket string     // "": there is no Docker
+	Containers   bool       // whether containers have names, besides the host
 	Node         netip.Addr // the node's IPv4 address
-	Bridge       string     // the pods' bridge
-	Logger       *slog.Logger
+	// Open lets pods reach these ranges of Docker's networks, and no others. Nil: none is open to them.
+	Open   func(ctx context.Context, ranges []netip.Prefix) error
+	Logger *slog.Logger
 }
 
 // Component is the writer of the names, supervised.
@@ -39,11 +42,36 @@ type Component struct {
 
 	mu      sync.Mutex
 	docker  *client.Client // nil: dockerd is away
-	written string
+	written map[string]string
+}
+
+// HostsFile has the names, in the form of /etc/hosts.
+func HostsFile(dir string) string { return filepath.Join(dir, "hosts") }
+
+// openFile has the ranges that were opened last, for the next daemon.
+func openFile(dir string) string { return filepath.Join(dir, "open") }
+
+// Opened are the ranges that an earlier daemon has opened to pods: containers go on while there is none.
+func Opened(dir string) []netip.Prefix {
+	data, err := os.ReadFile(openFile(dir))
+	if err != nil {
+		return nil
+	}
+	var ranges []netip.Prefix
+	for text := range strings.FieldsSeq(string(data)) {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil
+		}
+		ranges = append(ranges, p)
+	}
+	return ranges
 }
 
 // New returns the component; nothing is touched before Prepare.
-func New(o Options) *Component { return &Component{o: o, changed: make(chan struct{}, 1)} }
+func New(o Options) *Component {
+	return &Component{o: o, changed: make(chan struct{}, 1), written: map[string]string{}}
+}
 
 // Name implements supervisor.Component.
 func (c *Component) Name() string { return "names" }
@@ -53,15 +81,15 @@ func (c *Component) Requires() []string { return nil }
 
 // Prepare writes the host's names. Those of containers that an earlier run has written stay until dockerd answers.
 func (c *Component) Prepare(context.Context) error {
-	if err := os.MkdirAll(filepath.Dir(c.o.File), 0o700); err != nil {
+	if err := os.MkdirAll(c.o.Dir, 0o700); err != nil {
 		return fmt.Errorf("make the directory of names: %w", err)
 	}
-	if c.o.DockerSocket != "" {
-		if _, err := os.Stat(c.o.File); !errors.Is(err, fs.ErrNotExist) {
+	if c.o.Containers {
+		if _, err := os.Stat(HostsFile(c.o.Dir)); !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	return c.write(newTable(c.o.Node))
+	return c.write(HostsFile(c.o.Dir), newTable(c.o.Node).String())
 }
 
 // Run implements supervisor.Component.
@@ -135,21 +163,40 @@ func (c *Component) update(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list Docker's networks: %w", err)
 	}
-	networks := make(map[string]network.Network, len(listed.Items))
+	r := reach{node: c.o.Node, open: c.o.Open != nil, networks: make(map[string]network.Summary, len(listed.Items))}
 	for _, n := range listed.Items {
-		networks[n.ID] = n.Network
+		r.networks[n.ID] = n
 	}
-	return c.write(reach{node: c.o.Node, bridge: c.o.Bridge, networks: networks}.hosts(all))
-}
-
-func (c *Component) write(t table) error {
-	text := t.String()
-	if text == c.written {
+	if r.open {
+		ranges := r.ranges()
+		if err := c.o.Open(ctx, ranges); err != nil {
+			return err
+		}
+		if err := c.write(openFile(c.o.Dir), lines(ranges)); err != nil {
+			return err
+		}
+	}
+	if !c.o.Containers {
 		return nil
 	}
-	if err := atomicfile.Write(c.o.File, []byte(text), 0o600); err != nil {
+	return c.write(HostsFile(c.o.Dir), r.hosts(all).String())
+}
+
+func lines(ranges []netip.Prefix) string {
+	var b strings.Builder
+	for _, p := range ranges {
+		fmt.Fprintln(&b, p)
+	}
+	return b.String()
+}
+
+func (c *Component) write(file, text string) error {
+	if last, ok := c.written[file]; ok && last == text {
+		return nil
+	}
+	if err := atomicfile.Write(file, []byte(text), 0o600); err != nil {
 		return fmt.Errorf("write the names: %w", err)
 	}
-	c.written = text
+	c.written[file] = text
 	return nil
 }

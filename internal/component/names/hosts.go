@@ -42,11 +42,17 @@ func (t table) String() string {
 	return b.String()
 }
 
+// Label closes a network that would be open to pods, where it says Closed.
+const (
+	Label  = "boxyard.pods"
+	Closed = "closed"
+)
+
 // reach finds out where pods reach containers.
 type reach struct {
 	node     netip.Addr
-	bridge   string // the pods'
-	networks map[string]network.Network
+	open     bool // whether networks are open to pods at all
+	networks map[string]network.Summary
 }
 
 // hosts are the names of the host and of all running containers that pods reach.
@@ -80,7 +86,7 @@ func (r reach) addresses(c container.Container) []netip.Addr {
 	var found []netip.Addr
 	for _, e := range c.Endpoints {
 		for _, a := range e.Addresses {
-			if r.open(r.networks[e.NetworkID], a) {
+			if r.reaches(r.networks[e.NetworkID], a) {
 				found = append(found, a)
 			}
 		}
@@ -105,24 +111,42 @@ func (r reach) addresses(c container.Container) []netip.Addr {
 	return found
 }
 
-// The options of moby's bridge driver (daemon/libnetwork/drivers/bridge/labels.go, internal/../gwmode).
+// The options of moby's bridge driver that let others reach containers directly
+// (daemon/libnetwork/drivers/bridge/internal/../bridge_linux.go).
 const (
-	// TrustedHostInterfaces names interfaces, with colons between them, whose packets for a container are let in.
-	TrustedHostInterfaces = "com.docker.network.bridge.trusted_host_interfaces"
-	gatewayMode4          = "com.docker.network.bridge.gateway_mode_ipv4"
-	gatewayMode6          = "com.docker.network.bridge.gateway_mode_ipv6"
+	gatewayMode4 = "com.docker.network.bridge.gateway_mode_ipv4"
+	gatewayMode6 = "com.docker.network.bridge.gateway_mode_ipv6"
 )
 
-func (r reach) open(n network.Network, address netip.Addr) bool {
+// reaches says whether pods reach an address of a network.
+func (r reach) reaches(n network.Summary, address netip.Addr) bool {
 	if n.Driver != "bridge" || n.Internal {
 		return false
-	}
-	if slices.Contains(strings.Split(n.Options[TrustedHostInterfaces], ":"), r.bridge) {
-		return true
 	}
 	mode := n.Options[gatewayMode4]
 	if address.Is6() {
 		mode = n.Options[gatewayMode6]
 	}
-	return mode == "routed" || mode == "nat-unprotected"
+	return r.opens(n) || mode == "routed" || mode == "nat-unprotected"
+}
+
+func (r reach) opens(n network.Summary) bool {
+	return r.open && n.Driver == "bridge" && !n.Internal && n.Labels[Label] != Closed
+}
+
+// ranges are those of the networks that are to be open to pods, sorted.
+func (r reach) ranges() []netip.Prefix {
+	var all []netip.Prefix
+	for _, n := range r.networks {
+		if !r.opens(n) {
+			continue
+		}
+		for _, c := range n.IPAM.Config {
+			if c.Subnet.IsValid() {
+				all = append(all, c.Subnet.Masked())
+			}
+		}
+	}
+	slices.SortFunc(all, netip.Prefix.Compare)
+	return slices.Compact(all)
 }

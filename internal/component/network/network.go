@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"os/exec"
 	"slices"
 	"strings"
@@ -28,11 +29,12 @@ const (
 
 // Component is the network under pods and containers.
 type Component struct {
-	plan plan
-	nft  nft
-	log  *slog.Logger
-	proc string // where sysctls are
-	sys  string
+	options Options
+	plan    plan
+	nft     nft
+	log     *slog.Logger
+	proc    string // where sysctls are
+	sys     string
 
 	mu           sync.Mutex
 	rulesChecked time.Time // zero: look at the next occasion
@@ -51,7 +53,7 @@ func New(o Options, log *slog.Logger) (*Component, error) {
 		path = lookNFT()
 	}
 	return &Component{
-		plan: p, nft: nft{path: path}, log: log, proc: "/proc/sys", sys: "/sys",
+		options: o, plan: p, nft: nft{path: path}, log: log, proc: "/proc/sys", sys: "/sys",
 		ports: map[string][]port{},
 	}, nil
 }
@@ -304,6 +306,24 @@ func refusal(key chainKey, bridges []bridge, cause error) error {
 		f.Hint += " && firewall-cmd --reload"
 	}
 	return f
+}
+
+// Open lets pods reach all ports of containers in these ranges of Docker's networks, and in no others. The ranges must
+// not overlap those of pods, Services and load balancers.
+func (c *Component) Open(ctx context.Context, ranges []netip.Prefix) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if slices.Equal(ranges, c.options.Open) {
+		return nil
+	}
+	o := c.options
+	o.Open = ranges
+	t := newTable(o)
+	if err := c.nft.apply(ctx, t.script()); err != nil {
+		return fmt.Errorf("open Docker's networks to pods: %w", err)
+	}
+	c.options, c.plan.table = o, t
+	return nil
 }
 
 // Remove takes back everything that the component made, except sysctls. It does

@@ -30,6 +30,8 @@ type Options struct {
 	// DockerPool is where user-defined Docker networks take their ranges from. A host
 	// firewall is told to let them pass. Optional.
 	DockerPool netip.Prefix
+	// Open are the ranges of Docker's networks that pods reach from the start. See Component.Open.
+	Open []netip.Prefix
 	// NamesPort is where names are answered on the node's addresses: port 53 leads there. 0 leaves it out.
 	NamesPort int
 	// NFT is the path of nft; "" looks it up.

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -20,8 +21,8 @@ const (
 	PolicyTable   = "boxyard-policy"
 )
 
-// PodMark is the bit that our table sets in the mark of packets which pods send to others. It is none of kube-proxy's
-// (0x4000, 0x8000), and set after the routing decision, so that rules of routing do not see it.
+// PodMark is the bit that our table sets in the mark of packets which pods send to containers. It is none of
+// kube-proxy's (0x4000, 0x8000), and set after the routing decision, so that rules of routing do not see it.
 const PodMark = 0x100000
 
 // table is our nft table. Each rule has a comment of its own, by which a rule
@@ -46,12 +47,7 @@ func newTable(o Options) table {
 		{`iifname != "lo" ip saddr 127.0.0.0/8 drop`, "loopback is not on the wire"},
 	}}
 	postrouting := tableChain{name: "postrouting", kind: "type nat hook postrouting priority 100; policy accept;"}
-	// moby lets what has this mark reach ports that are not published, on networks that pods get into at all. It is set
-	// before moby's chains look.
-	mark := tableChain{name: "from-pods", kind: "type filter hook forward priority -150; policy accept;", rules: []tableRule{{
-		fmt.Sprintf("iifname %q oifname != %q meta mark set meta mark | %#x", o.PodBridge, o.PodBridge, PodMark),
-		"from a pod",
-	}}}
+	shift, unshift, mark := openChains(o)
 	names := tableChain{name: "names", kind: "type nat hook prerouting priority -100; policy accept;"}
 	namesHere := tableChain{name: "names-output", kind: "type nat hook output priority -100; policy accept;"}
 	if o.NamesPort != 0 {
@@ -94,7 +90,57 @@ func newTable(o Options) table {
 			output.rules = append(output.rules, unclaimed)
 		}
 	}
-	return table{chains: []tableChain{prerouting, mark, names, namesHere, postrouting, forward, output}}
+	return table{chains: []tableChain{shift, prerouting, unshift, mark, names, namesHere, postrouting, forward, output}}
+}
+
+// openChains let pods reach containers in the open ranges. In its chain at the priority raw, moby drops what comes to a
+// container's address from another interface than its network's, and a drop is final. So the address is another one
+// while that chain looks: its first bits are turned over just before, and back just after. Nothing has routed or tracked
+// the packet by then. Later, in its forward chain, moby accepts what has the mark (bridge-accept-fwmark in daemon.json).
+func openChains(o Options) (shift, unshift, mark tableChain) {
+	shift = tableChain{name: "past-moby", kind: "type filter hook prerouting priority -301; policy accept;"}
+	unshift = tableChain{name: "back-from-past-moby", kind: "type filter hook prerouting priority -299; policy accept;"}
+	mark = tableChain{name: "from-pods", kind: "type filter hook forward priority -150; policy accept;"}
+	for _, family := range []string{"ip", "ip6"} {
+		bits := netip.AddrFrom4([4]byte{0xf0})
+		if family == "ip6" {
+			bits = netip.AddrFrom16([16]byte{0xf0})
+		}
+		var here, there []string
+		for _, p := range o.Open {
+			if ipFamily(p) == family {
+				here, there = append(here, p.Masked().String()), append(there, flip(p).String())
+			}
+		}
+		if len(here) == 0 {
+			continue
+		}
+		rule := func(ranges []string, then, comment string) tableRule {
+			return tableRule{
+				fmt.Sprintf("iifname %q %s daddr { %s } %s", o.PodBridge, family, strings.Join(ranges, ", "), then),
+				// nft takes 128 bytes, and there may be hundreds of networks.
+				fmt.Sprintf("%s (%s, %.4x)", comment, family, sha256.Sum256([]byte(strings.Join(here, " ")))),
+			}
+		}
+		turn := fmt.Sprintf("%s daddr set %s daddr ^ %s", family, family, bits)
+		shift.rules = append(shift.rules, rule(here, turn, "open to pods"))
+		unshift.rules = append(unshift.rules, rule(there, turn, "and back"))
+		mark.rules = append(mark.rules, rule(here, fmt.Sprintf("meta mark set meta mark | %#x", PodMark), "from a pod"))
+	}
+	return shift, unshift, mark
+}
+
+// flip turns over the first four bits of the addresses of a range.
+func flip(p netip.Prefix) netip.Prefix {
+	a := p.Masked().Addr()
+	if a.Is4() {
+		b := a.As4()
+		b[0] ^= 0xf0
+		return netip.PrefixFrom(netip.AddrFrom4(b), p.Bits())
+	}
+	b := a.As16()
+	b[0] ^= 0xf0
+	return netip.PrefixFrom(netip.AddrFrom16(b), p.Bits())
 }
 
 func ipFamily(p netip.Prefix) string {
