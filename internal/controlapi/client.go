@@ -13,6 +13,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/boxyard/boxyard/internal/disk"
 	"github.com/boxyard/boxyard/internal/fault"
 )
 
@@ -46,6 +47,13 @@ func (c *Client) Versions(ctx context.Context) (map[string]string, error) {
 	var v map[string]string
 	err := c.call(ctx, http.MethodGet, "/v1/version", nil, &v)
 	return v, err
+}
+
+// Disk asks what uses the disk.
+func (c *Client) Disk(ctx context.Context) (disk.Report, error) {
+	var r disk.Report
+	err := c.call(ctx, http.MethodGet, "/v1/disk", nil, &r)
+	return r, err
 }
 
 // Down stops everything and returns when it has stopped. The daemon goes on when ctx ends first.

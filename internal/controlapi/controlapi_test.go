@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/boxyard/boxyard/internal/disk"
 	"github.com/boxyard/boxyard/internal/fault"
 )
 
@@ -24,7 +25,10 @@ type fake struct {
 }
 
 func (f *fake) Status(context.Context) Status { return f.status }
-func (f *fake) Versions() map[string]string   { return map[string]string{"docker": "30"} }
+func (f *fake) Disk(context.Context) (disk.Report, error) {
+	return disk.Report{Uses: []disk.Use{{Name: "images", Bytes: 7}}, FreeBytes: 9}, nil
+}
+func (f *fake) Versions() map[string]string { return map[string]string{"docker": "30"} }
 
 func (f *fake) Down(_ context.Context, r DownRequest) error {
 	f.down <- r

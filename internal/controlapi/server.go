@@ -11,19 +11,27 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/boxyard/boxyard/internal/disk"
 	"github.com/boxyard/boxyard/internal/fault"
 )
 
 // Backend is what the server gives access to: the daemon, or a fake in tests. Down and Restart
 // go on when ctx, the request's, ends before them.
 type Backend interface {
-	Status(ctx context.Context) Status
-	// Events gives the past events, then live ones; the channel is closed with ctx.
-	Events(ctx context.Context) <-chan Event
+	Informant
 	// Down returns when everything has stopped.
 	Down(ctx context.Context, r DownRequest) error
 	Restart(ctx context.Context, component string) error
+}
+
+// Informant is the part of Backend that changes nothing.
+type Informant interface {
+	Status(ctx context.Context) Status
+	// Events gives the past events, then live ones; the channel is closed with ctx.
+	Events(ctx context.Context) <-chan Event
 	Versions() map[string]string
+	// Disk takes a while: it reads directories.
+	Disk(ctx context.Context) (disk.Report, error)
 }
 
 // Listen opens the control socket, in place of one that a dead daemon left. Call it with the
@@ -64,6 +72,14 @@ func Handler(b Backend) http.Handler {
 	})
 	mux.HandleFunc("GET /v1/version", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, b.Versions())
+	})
+	mux.HandleFunc("GET /v1/disk", func(w http.ResponseWriter, r *http.Request) {
+		report, err := b.Disk(r.Context())
+		if err != nil {
+			refuse(w, err)
+			return
+		}
+		answer(w, report)
 	})
 	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) {
 		stream(w, b.Events(r.Context()))

@@ -8,7 +8,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/boxyard/boxyard/internal/component/cluster"
 	"github.com/boxyard/boxyard/internal/controlapi"
+	"github.com/boxyard/boxyard/internal/disk"
 	"github.com/boxyard/boxyard/internal/fault"
 	"github.com/boxyard/boxyard/internal/supervisor"
 	"github.com/boxyard/boxyard/internal/version"
@@ -60,6 +62,31 @@ func (d *daemon) Versions() map[string]string {
 	}
 	all["boxyard"] = version.Version
 	return all
+}
+
+// Disk implements controlapi.Backend.
+func (d *daemon) Disk(ctx context.Context) (disk.Report, error) {
+	d.mu.Lock()
+	phase, m := d.phase, d.machine
+	d.mu.Unlock()
+	if phase != controlapi.PhaseRunning {
+		return disk.Report{}, &fault.Error{Code: phase, Summary: "Boxyard is " + phase, Hint: "boxyard status"}
+	}
+	wanted, err := m.wantedImages()
+	if err != nil {
+		return disk.Report{}, err
+	}
+	r, err := disk.Measure(ctx, disk.Options{
+		Layout: m.layout, Docker: m.has("docker"), Cluster: m.has("cluster"),
+		KubeletDir: cluster.KubeletDir, PodLogDir: "/var/log/pods", VolumesDir: m.config.Storage.Path, Wanted: wanted,
+	})
+	if err != nil {
+		return r, &fault.Error{
+			Code: "no-disk-report", Summary: "what uses the disk cannot be said now", Hint: "boxyard status says which part does not answer",
+			Cause: err,
+		}
+	}
+	return r, nil
 }
 
 // Down implements controlapi.Backend. What was asked for happens also when ctx, the client's, ends.

@@ -128,7 +128,7 @@ func (m *machine) images() *images.Component {
 		Socket: m.layout.ContainerdSocket(), Port: images.DefaultPort, PKIDir: m.layout.PKIDir(),
 		DataDir: m.layout.DataOf("images"), InUseFile: m.imagesInUseFile(),
 		ImagesTar:    filepath.Join(m.bin, "images.tar"),
-		BaseImages:   []string{m.pauseImage(), "docker.io/boxyard/base:latest"},
+		BaseImages:   m.baseImages(),
 		DockerSocket: docker,
 		Proxied:      m.config.Proxy.HTTP != "" || m.config.Proxy.HTTPS != "",
 		Logger:       m.log.With("component", "images"),
@@ -210,6 +210,17 @@ func (m *machine) newFrontDoor() *frontdoor.Component {
 }
 
 func (m *machine) pauseImage() string { return "docker.io/boxyard/pause:" + m.versions["pause"] }
+
+// baseImages come with the payload.
+func (m *machine) baseImages() []string {
+	return []string{m.pauseImage(), "docker.io/boxyard/base:latest"}
+}
+
+// wantedImages are the full names of those that must stay though no container has them.
+func (m *machine) wantedImages() ([]string, error) {
+	pods, err := images.PodImages(m.imagesInUseFile())
+	return append(pods, m.baseImages()...), err
+}
 
 func (m *machine) imagesInUseFile() string {
 	return filepath.Join(m.layout.Data, "images-in-use.json")

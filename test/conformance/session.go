@@ -133,7 +133,8 @@ func (s *session) work(ctx context.Context) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	in, err := s.start(ctx)
+	say("starting the instance")
+	in, err := harness.StartUp(ctx, harness.Options{}, filepath.Join(s.upstream.dir, "images.tar"))
 	if err != nil {
 		return err
 	}
@@ -143,26 +144,6 @@ func (s *session) work(ctx context.Context) error {
 		err = errors.Join(err, os.RemoveAll(logs), os.CopyFS(logs, os.DirFS(in.LogPath("boxyard"))))
 	}
 	return errors.Join(err, in.Close())
-}
-
-// start starts the instance and gives it the images.
-func (s *session) start(ctx context.Context) (*harness.Instance, error) {
-	in, err := harness.Start(harness.Options{})
-	if err != nil {
-		return nil, err
-	}
-	up, err := in.Up(ctx)
-	if err == nil && up.Code != 0 {
-		err = fmt.Errorf("boxyard up: exit code %d\n%s", up.Code, up.Output())
-	}
-	if err == nil {
-		say("loading the images")
-		_, err = in.Docker(ctx, "load", "--quiet", "--input", filepath.Join(s.upstream.dir, "images.tar"))
-	}
-	if err != nil {
-		return nil, errors.Join(err, in.Close())
-	}
-	return in, nil
 }
 
 func (s *session) batches(ctx context.Context, in *harness.Instance, batches []spec.Batch) error {

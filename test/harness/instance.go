@@ -79,6 +79,27 @@ func Start(opts Options) (*Instance, error) {
 	return in, nil
 }
 
+// StartUp makes an instance, starts Boxyard in it, and loads the archives of images with docker. Close it.
+func StartUp(ctx context.Context, opts Options, archives ...string) (*Instance, error) {
+	in, err := Start(opts)
+	if err != nil {
+		return nil, err
+	}
+	up, err := in.Up(ctx)
+	if err == nil && up.Code != 0 {
+		err = fmt.Errorf("boxyard up: exit code %d\n%s", up.Code, up.Output())
+	}
+	for _, archive := range archives {
+		if err == nil {
+			_, err = in.Docker(ctx, "load", "--quiet", "--input", archive)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, in.Close())
+	}
+	return in, nil
+}
+
 // create makes the directories and the first pair of namespaces.
 func (in *Instance) create() error {
 	for _, name := range []string{"data", "kubelet", "log", "sys"} {

@@ -40,6 +40,7 @@ func TestPlatform(t *testing.T) {
 		{"example", exampleApplication},
 		{"latest", noSurpriseWithLatest},
 		{"disk use", diskUse},
+		{"df", diskReport},
 		{"prune", prune},
 		{"kubectl", kubectlTools},
 		{"dns", clusterDNS},
@@ -257,5 +258,50 @@ func logs(b box) {
 	}
 	if result.Code == 0 || !strings.Contains(result.Stderr, "nonsense") {
 		b.t.Errorf("logs of an unknown part: exit code %d\n%s", result.Code, result.Output())
+	}
+}
+
+// diskReport: an image that nobody uses can go, one that a Deployment wants cannot, and both count once.
+func diskReport(b box) {
+	type report struct {
+		Uses []struct {
+			Name                    string
+			Bytes, ReclaimableBytes int64
+			Count, Active           int
+		}
+		SizeBytes, FreeBytes int64
+	}
+	measure := func() (all map[string][4]int64, r report) {
+		b.json(&r, b.boxyard("df", "-o", "json"))
+		all = map[string][4]int64{}
+		for _, u := range r.Uses {
+			all[u.Name] = [4]int64{u.Bytes, u.ReclaimableBytes, int64(u.Count), int64(u.Active)}
+		}
+		return all, r
+	}
+	before, r := measure()
+	for _, name := range []string{"images", "build cache", "containers", "Docker's volumes", "pods", "volumes of claims", "cluster's objects", "Boxyard's programs", "Boxyard's logs"} {
+		if _, ok := before[name]; !ok {
+			b.t.Errorf("no row %q: %v", name, before)
+		}
+	}
+	if r.SizeBytes == 0 || r.FreeBytes == 0 || before["cluster's objects"][0] == 0 {
+		b.t.Errorf("%+v", r)
+	}
+	b.build("unwanted:1", server("unwanted"))
+	b.build("wanted:1", server("wanted"))
+	b.kubectl("create", "deployment", "wanting", "--image=wanted:1", "--replicas=0")
+	b.eventually(10*time.Second, "the Deployment's image is in use, the other is not", func() error {
+		after, _ := measure()
+		grown := func(i int) int64 { return after["images"][i] - before["images"][i] }
+		if grown(2) != 2 || grown(3) != 1 || grown(1) < 1<<20 || grown(1) >= 3<<20 { // its own megabyte, packed and unpacked
+			return fmt.Errorf("%v, then %v", before["images"], after["images"])
+		}
+		return nil
+	})
+	b.kubectl("delete", "deployment", "wanting")
+	b.docker("rmi", "wanted:1", "unwanted:1")
+	if out := b.boxyard("df"); !strings.Contains(out, "RECLAIMABLE") || !strings.Contains(out, "The disk has ") {
+		b.t.Errorf("df:\n%s", out)
 	}
 }

@@ -98,7 +98,12 @@ func (s *session) work(ctx context.Context) error {
 	if n == 0 {
 		return nil
 	}
-	in, err := s.start(ctx)
+	say("starting the instance")
+	var archives []string // stand-ins for the images that upstream's tests expect to find
+	for _, arch := range []string{"amd64", "arm64", "arm"} {
+		archives = append(archives, filepath.Join(s.dir, "images-"+arch+".tar"))
+	}
+	in, err := harness.StartUp(ctx, harness.Options{Setup: asUsual}, archives...)
 	if err != nil {
 		return err
 	}
@@ -109,29 +114,6 @@ func (s *session) work(ctx context.Context) error {
 	}
 	logs := filepath.Join(s.dir, "instance")
 	return errors.Join(err, os.RemoveAll(logs), os.CopyFS(logs, os.DirFS(in.LogPath("boxyard"))), in.Close())
-}
-
-// start starts the instance and gives it the images that upstream's tests expect to find.
-func (s *session) start(ctx context.Context) (*harness.Instance, error) {
-	in, err := harness.Start(harness.Options{Setup: asUsual})
-	if err != nil {
-		return nil, err
-	}
-	up, err := in.Up(ctx)
-	if err == nil && up.Code != 0 {
-		err = fmt.Errorf("boxyard up: exit code %d\n%s", up.Code, up.Output())
-	}
-	if err == nil {
-		say("loading the images")
-		for _, arch := range []string{"amd64", "arm64", "arm"} {
-			_, loadErr := in.Docker(ctx, "load", "--quiet", "--input", filepath.Join(s.dir, "images-"+arch+".tar"))
-			err = errors.Join(err, loadErr)
-		}
-	}
-	if err != nil {
-		return nil, errors.Join(err, in.Close())
-	}
-	return in, nil
 }
 
 // asUsual gives the instance what some tests look for on a machine: mounts that propagate, as systemd has them, and an

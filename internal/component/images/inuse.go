@@ -52,6 +52,13 @@ func readInUse(file string) (inUse, error) {
 	return inUse{names: normalizeAll(list.Images), volumes: normalizeAll(list.Volumes)}, nil
 }
 
+// PodImages are the full names of the images that pods and workloads of the cluster use, as the cluster process last
+// wrote them to file.
+func PodImages(file string) ([]string, error) {
+	used, err := readInUse(file)
+	return used.names, err
+}
+
 func normalizeAll(references []string) []string {
 	var names []string
 	for _, ref := range references {

@@ -1,0 +1,63 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/docker/go-units"
+	"github.com/spf13/cobra"
+
+	"github.com/boxyard/boxyard/internal/disk"
+)
+
+func (a *App) dfCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "df",
+		Short: "What uses the disk, in Docker and in Kubernetes",
+		Args:  atMost(0),
+	}
+	wantJSON := outputFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		asJSON, err := wantJSON()
+		if err != nil {
+			return err
+		}
+		return a.df(cmd.Context(), asJSON)
+	}
+	return cmd
+}
+
+func (a *App) df(ctx context.Context, asJSON bool) error {
+	report, err := a.client().Disk(ctx)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return a.printJSON(report)
+	}
+	return printDisk(a.Out, report)
+}
+
+func printDisk(w io.Writer, r disk.Report) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "WHAT\tCOUNT\tIN USE\tSIZE\tRECLAIMABLE\tBY")
+	for _, u := range r.Uses {
+		counted := u.Count > 0 || u.Reclaim != ""
+		reclaim := ""
+		if u.ReclaimableBytes > 0 {
+			reclaim = u.Reclaim
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", u.Name, dash(counted, fmt.Sprint(u.Count)), dash(counted, fmt.Sprint(u.Active)),
+			amount(u.Bytes), dash(u.Reclaim != "", amount(u.ReclaimableBytes)), reclaim)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\nThe disk has %s free of %s.\n", amount(r.FreeBytes), amount(r.SizeBytes))
+	return err
+}
+
+// amount is a size as docker shows it.
+func amount(n int64) string { return units.HumanSizeWithPrecision(float64(n), 3) }
