@@ -272,6 +272,29 @@ func TestWhatDisappearsComesBack(t *testing.T) {
 	host.eventuallyHas(t, "1", "cat", "/proc/sys/net/ipv4/ip_forward")
 }
 
+// TestOpen opens other ranges than at the start. What is open stays so when the table is made again.
+func TestOpen(t *testing.T) {
+	host := newSpace(t)
+	c := newComponent(t, dualOptions())
+	host.run(t, c)
+	open := func(ranges ...string) {
+		host.do(t, func() error { return c.Open(t.Context(), prefixes(ranges...)) })
+	}
+	list := func() string { return host.command(t, "nft", "list", "table", "inet", "boxyard") }
+
+	open("10.45.7.0/24", "10.42.9.0/24") // the second is the pods'
+	if got := list(); !strings.Contains(got, "10.45.7.0/24") || strings.Contains(got, "10.42.9.0/24") || strings.Contains(got, "10.45.1.0/24") {
+		t.Errorf("open:\n%s", got)
+	}
+	host.nft(t, "delete table inet boxyard")
+	host.eventuallyHas(t, "10.45.7.0/24", "nft", "list", "ruleset")
+	open()
+	if got := list(); strings.Contains(got, "10.45.") {
+		t.Errorf("closed:\n%s", got)
+	}
+	host.do(t, func() error { return c.CheckHealth(t.Context()) })
+}
+
 func TestPortsOfADeletedBridgeComeBack(t *testing.T) {
 	host, pod := newSpace(t), newSpace(t)
 	c := newComponent(t, ipv4Options())
