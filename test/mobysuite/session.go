@@ -72,13 +72,13 @@ func (s *session) wants(p pkg, t test) bool {
 	return !t.starts || p.isolated() && !s.opts.socket
 }
 
-// missing are the tests of a package that are to run.
-func (s *session) missing(p pkg) []string {
+// missing are the tests of a package that are to run, of those that start daemons or of the others.
+func (s *session) missing(p pkg, starts bool) []string {
 	var names []string
 	for _, t := range p.tests {
 		full := p.full(t)
 		last, ran := s.record.Last(full)
-		if !s.wants(p, t) {
+		if !s.wants(p, t) || t.starts != starts {
 			continue
 		}
 		if !ran || s.opts.again && last.State == spec.Failed {
@@ -92,7 +92,7 @@ func (s *session) missing(p pkg) []string {
 func (s *session) work(ctx context.Context) error {
 	n := 0
 	for _, p := range s.packages {
-		n += len(s.missing(p))
+		n += len(s.missing(p, false)) + len(s.missing(p, true))
 	}
 	say("%d tests to run", n)
 	if n == 0 {
@@ -107,9 +107,12 @@ func (s *session) work(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, p := range s.packages {
-		if err = s.runPackage(ctx, in, p); err != nil {
-			break
+	// Another dockerd makes the nft tables anew that Boxyard's has: what needs those comes first.
+	for _, starts := range []bool{false, true} {
+		for _, p := range s.packages {
+			if err == nil {
+				err = s.runPackage(ctx, in, p, starts)
+			}
 		}
 	}
 	logs := filepath.Join(s.dir, "instance")
@@ -147,8 +150,8 @@ func asUsual() error {
 
 // runPackage calls the program until each test has a result: a panic or the time limit ends it before the others
 // had their turn.
-func (s *session) runPackage(ctx context.Context, in *harness.Instance, p pkg) error {
-	todo := s.missing(p)
+func (s *session) runPackage(ctx context.Context, in *harness.Instance, p pkg, starts bool) error {
+	todo := s.missing(p, starts)
 	for len(todo) > 0 {
 		start := time.Now()
 		results, err := s.call(ctx, in, p, todo)
