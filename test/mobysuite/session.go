@@ -116,7 +116,14 @@ func (s *session) work(ctx context.Context) error {
 		}
 	}
 	logs := filepath.Join(s.dir, "instance")
-	return errors.Join(err, os.RemoveAll(logs), os.CopyFS(logs, os.DirFS(in.LogPath("boxyard"))), in.Close())
+	err = errors.Join(err, os.RemoveAll(logs), os.CopyFS(logs, os.DirFS(in.LogPath("boxyard"))))
+	closed := in.Close()
+	if closed != nil && !s.opts.socket {
+		// Some of upstream's tests leave the daemon that they have started; it went with the instance.
+		say("%v", closed)
+		closed = nil
+	}
+	return errors.Join(err, closed)
 }
 
 // asUsual gives the instance what some tests look for on a machine: mounts that propagate, as systemd has them, and an
