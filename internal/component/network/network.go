@@ -308,15 +308,10 @@ func refusal(key chainKey, bridges []bridge, cause error) error {
 	return f
 }
 
-// Open lets pods reach all ports of containers in these ranges of Docker's networks, and in no others. A range that
-// somebody has laid over those of pods, Services or load balancers is left out.
+// Open lets pods reach all ports of containers in these ranges of Docker's networks, and in no others; see Options.Open.
 func (c *Component) Open(ctx context.Context, ranges []netip.Prefix) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	cluster := slices.Concat(c.options.PodCIDRs, c.options.ServiceCIDRs, c.options.LoadBalancerPools)
-	ranges = slices.DeleteFunc(slices.Clone(ranges), func(p netip.Prefix) bool {
-		return slices.ContainsFunc(cluster, p.Overlaps)
-	})
 	if slices.Equal(ranges, c.options.Open) {
 		return nil
 	}

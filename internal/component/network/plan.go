@@ -30,7 +30,8 @@ type Options struct {
 	// DockerPool is where user-defined Docker networks take their ranges from. A host
 	// firewall is told to let them pass. Optional.
 	DockerPool netip.Prefix
-	// Open are the ranges of Docker's networks that pods reach from the start. See Component.Open.
+	// Open are the ranges of Docker's networks that pods reach from the start. One that somebody has laid over those of
+	// pods, Services or load balancers is left out.
 	Open []netip.Prefix
 	// NamesPort is where names are answered on the node's addresses: port 53 leads there. 0 leaves it out.
 	NamesPort int

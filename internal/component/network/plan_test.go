@@ -41,7 +41,7 @@ func dualOptions() Options {
 	o.ServiceCIDRs = prefixes("10.43.0.0/16", "fd42:b0c5:43::/112")
 	o.NodeIPs = FirstNodeIPs(o.PodCIDRs)
 	o.LoadBalancerPools = prefixes("10.46.0.0/24", "fd42:b0c5:46::/112")
-	o.Open = prefixes("10.44.0.0/16", "10.45.1.0/24", "fd42:b0c5:44::/64")
+	o.Open = prefixes("10.44.0.0/16", "10.45.1.0/24", "10.42.9.0/24", "fd42:b0c5:44::/64") // the third is laid over the pods'
 	return o
 }
 

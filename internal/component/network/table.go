@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -101,15 +102,14 @@ func openChains(o Options) (shift, unshift, mark tableChain) {
 	shift = tableChain{name: "past-moby", kind: "type filter hook prerouting priority -301; policy accept;"}
 	unshift = tableChain{name: "back-from-past-moby", kind: "type filter hook prerouting priority -299; policy accept;"}
 	mark = tableChain{name: "from-pods", kind: "type filter hook forward priority -150; policy accept;"}
-	for _, family := range []string{"ip", "ip6"} {
-		bits := netip.AddrFrom4([4]byte{0xf0})
-		if family == "ip6" {
-			bits = netip.AddrFrom16([16]byte{0xf0})
-		}
+	cluster := slices.Concat(o.PodCIDRs, o.ServiceCIDRs, o.LoadBalancerPools)
+	for _, zero := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
+		family := ipFamily(netip.PrefixFrom(zero, 0))
 		var here, there []string
 		for _, p := range o.Open {
-			if ipFamily(p) == family {
-				here, there = append(here, p.Masked().String()), append(there, flip(p).String())
+			if ipFamily(p) == family && !slices.ContainsFunc(cluster, p.Overlaps) {
+				p = p.Masked()
+				here, there = append(here, p.String()), append(there, netip.PrefixFrom(flip(p.Addr()), p.Bits()).String())
 			}
 		}
 		if len(here) == 0 {
@@ -122,7 +122,7 @@ func openChains(o Options) (shift, unshift, mark tableChain) {
 				fmt.Sprintf("%s (%s, %.4x)", comment, family, sha256.Sum256([]byte(strings.Join(here, " ")))),
 			}
 		}
-		turn := fmt.Sprintf("%s daddr set %s daddr ^ %s", family, family, bits)
+		turn := fmt.Sprintf("%s daddr set %s daddr ^ %s", family, family, flip(zero))
 		shift.rules = append(shift.rules, rule(here, turn, "open to pods"))
 		unshift.rules = append(unshift.rules, rule(there, turn, "and back"))
 		mark.rules = append(mark.rules, rule(here, fmt.Sprintf("meta mark set meta mark | %#x", PodMark), "from a pod"))
@@ -130,17 +130,12 @@ func openChains(o Options) (shift, unshift, mark tableChain) {
 	return shift, unshift, mark
 }
 
-// flip turns over the first four bits of the addresses of a range.
-func flip(p netip.Prefix) netip.Prefix {
-	a := p.Masked().Addr()
-	if a.Is4() {
-		b := a.As4()
-		b[0] ^= 0xf0
-		return netip.PrefixFrom(netip.AddrFrom4(b), p.Bits())
-	}
-	b := a.As16()
+// flip turns over the first four bits of an address.
+func flip(a netip.Addr) netip.Addr {
+	b := a.AsSlice()
 	b[0] ^= 0xf0
-	return netip.PrefixFrom(netip.AddrFrom16(b), p.Bits())
+	flipped, _ := netip.AddrFromSlice(b) // of the length that it had
+	return flipped
 }
 
 func ipFamily(p netip.Prefix) string {
