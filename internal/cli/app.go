@@ -148,19 +148,16 @@ func (a *App) needsRoot(cmd *cobra.Command) error {
 	}
 }
 
-// outputFlag adds -o; check says whether JSON is asked for.
-func outputFlag(cmd *cobra.Command) (json func() (bool, error)) {
+// runWithOutput adds -o to a command, and makes run what it runs: asJSON says what was asked for.
+func runWithOutput(cmd *cobra.Command, run func(cmd *cobra.Command, args []string, asJSON bool) error) *cobra.Command {
 	format := cmd.Flags().StringP("output", "o", "", "output format: json")
-	return func() (bool, error) {
-		switch *format {
-		case "":
-			return false, nil
-		case "json":
-			return true, nil
-		default:
-			return false, usage(cmd, "the output format "+*format+" is not known; allowed: json")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if *format != "" && *format != "json" {
+			return usage(cmd, "the output format "+*format+" is not known; allowed: json")
 		}
+		return run(cmd, args, *format == "json")
 	}
+	return cmd
 }
 
 func (a *App) printJSON(v any) error {

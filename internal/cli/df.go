@@ -18,15 +18,9 @@ func (a *App) dfCommand() *cobra.Command {
 		Short: "What uses the disk, in Docker and in Kubernetes",
 		Args:  atMost(0),
 	}
-	wantJSON := outputFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		asJSON, err := wantJSON()
-		if err != nil {
-			return err
-		}
+	return runWithOutput(cmd, func(cmd *cobra.Command, _ []string, asJSON bool) error {
 		return a.df(cmd.Context(), asJSON)
-	}
-	return cmd
+	})
 }
 
 func (a *App) df(ctx context.Context, asJSON bool) error {

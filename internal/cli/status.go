@@ -23,15 +23,9 @@ func (a *App) statusCommand() *cobra.Command {
 Exit codes: 0 everything is ready, 3 something is not, 5 Boxyard is not running.`,
 		Args: atMost(0),
 	}
-	wantJSON := outputFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		asJSON, err := wantJSON()
-		if err != nil {
-			return err
-		}
+	return runWithOutput(cmd, func(cmd *cobra.Command, _ []string, asJSON bool) error {
 		return a.status(cmd.Context(), asJSON)
-	}
-	return cmd
+	})
 }
 
 func (a *App) status(ctx context.Context, asJSON bool) error {

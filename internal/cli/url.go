@@ -34,12 +34,7 @@ Service's.`,
 		},
 	}
 	cmd.Flags().StringVarP(&namespace, "namespace", "n", "", "the Service's namespace (default: default)")
-	wantJSON := outputFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		asJSON, err := wantJSON()
-		if err != nil {
-			return err
-		}
+	return runWithOutput(cmd, func(cmd *cobra.Command, args []string, asJSON bool) error {
 		w, err := wantedOf(cmd, args[0], namespace)
 		if err != nil {
 			return err
@@ -47,8 +42,7 @@ Service's.`,
 		ctx, cancel := context.WithTimeout(cmd.Context(), 10*time.Second)
 		defer cancel()
 		return a.url(ctx, w, asJSON)
-	}
-	return cmd
+	})
 }
 
 // wanted is the thing whose addresses are asked for.

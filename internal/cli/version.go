@@ -21,15 +21,9 @@ func (a *App) versionCommand() *cobra.Command {
 		Short: "Our version and that of every part",
 		Args:  atMost(0),
 	}
-	wantJSON := outputFlag(cmd)
-	cmd.RunE = func(*cobra.Command, []string) error {
-		asJSON, err := wantJSON()
-		if err != nil {
-			return err
-		}
+	return runWithOutput(cmd, func(_ *cobra.Command, _ []string, asJSON bool) error {
 		return a.version(asJSON)
-	}
-	return cmd
+	})
 }
 
 func (a *App) version(asJSON bool) error {

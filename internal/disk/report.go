@@ -2,7 +2,6 @@ package disk
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -179,5 +178,5 @@ func podLayers(ctx context.Context, socket string) (int64, error) {
 			total += usage.Size
 		}
 	}
-	return total, errors.Join(ctx.Err())
+	return total, ctx.Err()
 }

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/distribution/reference"
@@ -58,13 +59,5 @@ func directories(dir string) (Use, error) {
 // isWanted compares a name as Docker shows it with full names.
 func isWanted(name string, wanted []string) bool {
 	full, err := reference.ParseDockerRef(name)
-	if err != nil {
-		return false
-	}
-	for _, w := range wanted {
-		if w == full.String() {
-			return true
-		}
-	}
-	return false
+	return err == nil && slices.Contains(wanted, full.String())
 }

@@ -159,7 +159,7 @@ func (s *session) batches(ctx context.Context, in *harness.Instance, batches []s
 		if b.Serial {
 			how = "one after the other"
 		}
-		say("batch %d of %d: %s; %d specs %s in %v, %v in all", i+1, len(batches), count(results), len(b.Specs), how,
+		say("batch %d of %d: %s; %d specs %s in %v, %v in all", i+1, len(batches), spec.Summary(results), len(b.Specs), how,
 			time.Since(start).Round(time.Second), time.Since(began).Round(time.Second))
 		if failErr := s.tellFailures(results, dir); failErr != nil {
 			return errors.Join(err, failErr)
@@ -196,14 +196,6 @@ func (s *session) tellFailures(results map[string]spec.Result, dir string) error
 func indent(message string) string {
 	lines := strings.Split(strings.TrimSpace(message), "\n")
 	return "    " + strings.Join(lines[:min(len(lines), 12)], "\n    ")
-}
-
-func count(results map[string]spec.Result) string {
-	n := map[spec.State]int{}
-	for _, r := range results {
-		n[r.State]++
-	}
-	return fmt.Sprintf("%d passed, %d failed, %d skipped", n[spec.Passed], n[spec.Failed], n[spec.Skipped])
 }
 
 func say(format string, args ...any) {

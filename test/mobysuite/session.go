@@ -171,14 +171,12 @@ func (s *session) runPackage(ctx context.Context, in *harness.Instance, p pkg, s
 		if err := s.record.Add(results); err != nil {
 			return err
 		}
-		count := map[spec.State]int{}
 		for name, r := range results {
-			count[r.State]++
 			if r.State == spec.Failed {
 				say("  failed: %s", name)
 			}
 		}
-		say("%s: %d passed, %d failed, %d skipped in %v", p.name, count[spec.Passed], count[spec.Failed], count[spec.Skipped], time.Since(start).Round(time.Second))
+		say("%s: %s in %v", p.name, spec.Summary(results), time.Since(start).Round(time.Second))
 		todo = slices.DeleteFunc(todo, func(name string) bool { _, ok := results[p.name+"/"+name]; return ok })
 	}
 	return nil

@@ -112,7 +112,7 @@ func (r reach) addresses(c container.Container) []netip.Addr {
 }
 
 // The options of moby's bridge driver that let others reach containers directly
-// (daemon/libnetwork/drivers/bridge/internal/../bridge_linux.go).
+// (daemon/libnetwork/drivers/bridge/labels.go, .../internal/nftabler).
 const (
 	gatewayMode4 = "com.docker.network.bridge.gateway_mode_ipv4"
 	gatewayMode6 = "com.docker.network.bridge.gateway_mode_ipv6"

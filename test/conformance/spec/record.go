@@ -74,3 +74,12 @@ func (r *Record) Missing(specs []Spec, again bool) []Spec {
 	}
 	return missing
 }
+
+// Summary counts results, for people.
+func Summary(results map[string]Result) string {
+	n := map[State]int{}
+	for _, r := range results {
+		n[r.State]++
+	}
+	return fmt.Sprintf("%d passed, %d failed, %d skipped", n[Passed], n[Failed], n[Skipped])
+}
