@@ -15,9 +15,10 @@ import (
 
 // Process is one process of an instance.
 type Process struct {
-	PID  int
-	Name string // base name of argv[0]
-	Args string
+	PID    int
+	Parent int    // its parent's pid
+	Name   string // base name of argv[0]
+	Args   string
 }
 
 // String is for messages.
@@ -45,21 +46,45 @@ func (in *Instance) Processes() ([]Process, error) {
 		}
 		args := strings.ReplaceAll(strings.TrimRight(string(cmdline), "\x00"), "\x00", " ")
 		name, _, _ := strings.Cut(args, " ")
-		found = append(found, Process{PID: pid, Name: filepath.Base(name), Args: args})
+		found = append(found, Process{PID: pid, Parent: parent(pid), Name: filepath.Base(name), Args: args})
 	}
 	return found, nil
 }
 
+// parent is 0 when the process has ended meanwhile.
+func parent(pid int) int {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	// The second field, the name in parentheses, may hold anything (proc_pid_stat(5)).
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 2 {
+		return 0
+	}
+	ppid, err := strconv.Atoi(string(fields[1]))
+	if err != nil {
+		return 0
+	}
+	return ppid
+}
+
 // Part lists the processes of one part by its name: containerd, dockerd, cluster, dns, boxyard
-// (the daemon, not commands).
+// (the daemon, not commands). A child that has not called exec yet still has its parent's name,
+// and is none.
 func (in *Instance) Part(name string) ([]Process, error) {
 	all, err := in.Processes()
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(all, func(p Process) bool {
+	all = slices.DeleteFunc(all, func(p Process) bool {
 		return p.Name != name || name == "boxyard" && !strings.Contains(p.Args, " daemon")
-	}), nil
+	})
+	pids := map[int]bool{}
+	for _, p := range all {
+		pids[p.PID] = true
+	}
+	return slices.DeleteFunc(all, func(p Process) bool { return pids[p.Parent] }), nil
 }
 
 // Kill sends SIGKILL to every process of a part and returns how many there were.
