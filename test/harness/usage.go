@@ -44,6 +44,21 @@ func (in *Instance) Usage(ctx context.Context, over time.Duration) (Usage, error
 	return usage, nil
 }
 
+// AnonBytes is the anonymous memory of those processes that match.
+func (in *Instance) AnonBytes(match func(Process) bool) (int64, error) {
+	processes, err := in.Processes()
+	if err != nil {
+		return 0, err
+	}
+	var sum int64
+	for _, p := range processes {
+		if match(p) {
+			sum += anonBytes(p.PID)
+		}
+	}
+	return sum, nil
+}
+
 // ticks returns the CPU time of each process.
 func (in *Instance) ticks() (map[int]int64, error) {
 	processes, err := in.Processes()

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// writeDocument makes docs/performance.md and its plots from the results.
+func writeDocument(repo string, r *results) error {
+	var b strings.Builder
+	b.WriteString("# Performance\n\n" +
+		"Written by `make bench`, which measures Boxyard and its peers in one run on one machine, in turns. " +
+		"Every sample is in [bench/results.json](../bench/results.json). The shorter, the better.\n\n")
+	fmt.Fprintf(&b, "Machine: %s, %d cores, %.0f GiB, %s, Linux %s.\n\n", cmp.Or(r.Machine.CPU, "unknown CPU"), r.Machine.Cores,
+		float64(r.Machine.MemoryMB)/1024, r.Machine.System, r.Machine.Kernel)
+	b.WriteString("| subject | version |\n|---|---|\n")
+	for _, name := range subjectNames(r) {
+		fmt.Fprintf(&b, "| %s | %s |\n", name, r.Versions[name])
+	}
+	for _, g := range groups() {
+		measured := false
+		for _, m := range g.measures {
+			res := r.Measures[m.Name]
+			if res == nil {
+				continue
+			}
+			if !measured {
+				fmt.Fprintf(&b, "\n## %s\n", strings.ToUpper(g.name[:1])+g.name[1:])
+				measured = true
+			}
+			b.WriteString(section(res))
+			plot := filepath.Join(repo, "docs", "performance", m.Name+".svg")
+			if err := os.MkdirAll(filepath.Dir(plot), 0o755); err != nil {
+				return err
+			}
+			if err := os.WriteFile(plot, []byte(draw(res)), 0o644); err != nil {
+				return err
+			}
+		}
+	}
+	return os.WriteFile(filepath.Join(repo, "docs", "performance.md"), []byte(b.String()), 0o644)
+}
+
+// subjectNames has Boxyard first and the others by name.
+func subjectNames(r *results) []string {
+	return sortSubjects(slices.Collect(maps.Keys(r.Versions)))
+}
+
+func sortSubjects(names []string) []string {
+	slices.SortFunc(names, func(a, b string) int {
+		if (a == boxyard) != (b == boxyard) {
+			if a == boxyard {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(a, b)
+	})
+	return names
+}
+
+func section(r *result) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n### %s\n\n%s. Measured on %s, commit %s.\n\n", r.Name, r.What, r.Date, r.Commit)
+	b.WriteString("| subject | median | p99 | least | samples | against Boxyard |\n|---|---|---|---|---|---|\n")
+	ours := summarize(r.Samples[boxyard])
+	for _, name := range sortSubjects(slices.Collect(maps.Keys(r.Samples))) {
+		s := summarize(r.Samples[name])
+		against := ""
+		if name != boxyard && ours.Count > 0 {
+			against = fmt.Sprintf("%.2f x", s.Median/ours.Median)
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %d | %s |\n", name,
+			r.Unit.format(s.Median), r.Unit.format(s.P99), r.Unit.format(s.Least), s.Count, against)
+	}
+	fmt.Fprintf(&b, "\n![%s](performance/%s.svg)\n", r.Name, r.Name)
+	for _, name := range slices.Sorted(maps.Keys(r.Except)) {
+		fmt.Fprintf(&b, "\n- Without %s: %s.", name, r.Except[name])
+	}
+	for _, line := range verdicts(r) {
+		fmt.Fprintf(&b, "\n- %s", line)
+	}
+	return b.String() + "\n"
+}
+
+// verdicts says of each budget whether it is kept, and what has changed since the run before.
+func verdicts(r *result) []string {
+	ours := summarize(r.Samples[boxyard])
+	if ours.Count == 0 {
+		return nil
+	}
+	var lines []string
+	if r.Budget > 0 {
+		lines = append(lines, fmt.Sprintf("Budget %s: %s.", r.Unit.format(r.Budget), kept(ours.Median <= r.Budget)))
+	}
+	if theirs := summarize(r.Samples[r.Peer]); r.Ratio > 0 && theirs.Count > 0 {
+		ratio := ours.Median / theirs.Median
+		lines = append(lines, fmt.Sprintf("Budget %.2f x %s: %s, with %.2f x.", r.Ratio, r.Peer, kept(ratio <= r.Ratio), ratio))
+	}
+	if r.Before > 0 {
+		change := "the same as"
+		switch by := ours.Median / r.Before; {
+		case by > 1.05:
+			change = fmt.Sprintf("worse (%.2f x) than", by)
+		case by < 0.95:
+			change = fmt.Sprintf("better (%.2f x) than", by)
+		}
+		lines = append(lines, fmt.Sprintf("Boxyard is %s in the run before (%s, commit %s), which may have met another machine.",
+			change, r.Unit.format(r.Before), r.BeforeCommit))
+	}
+	return lines
+}
+
+func kept(yes bool) string {
+	if yes {
+		return "kept"
+	}
+	return "**missed**"
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/boxyard/boxyard/test/harness"
+)
+
+const pods = "/api/v1/namespaces/default/pods"
+
+// kube is what measures ask of a subject's Kubernetes API, over one connection that stays open.
+type kube struct{ api *harness.API }
+
+func kubeOf(ctx context.Context, s *subject) (kube, error) {
+	api, err := s.in.API(ctx)
+	return kube{api: api}, err
+}
+
+// do sends an object, or none, and wants an answer of status 2xx.
+func (k kube) do(ctx context.Context, method, path string, object any) ([]byte, error) {
+	var body []byte
+	if object != nil {
+		var err error
+		if body, err = json.Marshal(object); err != nil {
+			return nil, err
+		}
+	}
+	status, answer, err := k.api.Do(ctx, method, path, body)
+	if err == nil && (status < 200 || status > 299) {
+		err = fmt.Errorf("%s %s: status %d: %s", method, path, status, answer)
+	}
+	return answer, err
+}
+
+// pod is as much of a pod as is looked at.
+type pod struct {
+	Metadata struct {
+		Name            string `json:"name"`
+		ResourceVersion string `json:"resourceVersion"`
+	} `json:"metadata"`
+	Status struct {
+		Conditions []struct {
+			Type   string `json:"type"`
+			Status string `json:"status"`
+		} `json:"conditions"`
+	} `json:"status"`
+}
+
+func (p pod) ready() bool {
+	for _, c := range p.Status.Conditions {
+		if c.Type == "Ready" {
+			return c.Status == "True"
+		}
+	}
+	return false
+}
+
+// becomeReady watches the pods with a label while it calls create, and gives for each of the count pods the seconds
+// from that call to the event that says that it is Ready.
+func (k kube) becomeReady(ctx context.Context, label string, count int, create func() error) ([]float64, error) {
+	// Ending it ends the watch.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	list, err := k.do(ctx, http.MethodGet, pods+"?limit=1", nil)
+	if err != nil {
+		return nil, err
+	}
+	var at pod
+	if err := json.Unmarshal(list, &at); err != nil {
+		return nil, err
+	}
+	query := url.Values{"watch": {"1"}, "labelSelector": {label}, "resourceVersion": {at.Metadata.ResourceVersion}}
+	events, err := k.api.Open(ctx, http.MethodGet, pods+"?"+query.Encode(), nil)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = events.Body.Close() }()
+	start := time.Now()
+	created := make(chan error, 1)
+	go func() {
+		err := create()
+		if err != nil {
+			cancel()
+		}
+		created <- err
+	}()
+	took, err := readUntilReady(events.Body, count, start)
+	return took, errors.Join(<-created, err)
+}
+
+func readUntilReady(events io.Reader, count int, start time.Time) ([]float64, error) {
+	var took []float64
+	seen := map[string]bool{}
+	for decoder := json.NewDecoder(events); len(took) < count; {
+		var event struct {
+			Object pod `json:"object"`
+		}
+		if err := decoder.Decode(&event); err != nil {
+			return nil, fmt.Errorf("watch pods, %d of %d Ready: %w", len(took), count, err)
+		}
+		if name := event.Object.Metadata.Name; event.Object.ready() && !seen[name] {
+			seen[name] = true
+			took = append(took, time.Since(start).Seconds())
+		}
+	}
+	return took, nil
+}
+
+// newPod is a pod that does nothing, from the image that is there always.
+func newPod(name, app string) map[string]any {
+	return map[string]any{
+		"apiVersion": "v1", "kind": "Pod",
+		"metadata": map[string]any{"name": name, "labels": map[string]string{"app": app}},
+		"spec": map[string]any{
+			"terminationGracePeriodSeconds": 0,
+			"containers":                    []map[string]any{{"name": "app", "image": image, "command": []string{"sleep", "86400"}}},
+		},
+	}
+}
+
+// remove deletes the pods with a label and waits until they are gone.
+func (k kube) remove(ctx context.Context, label string) error {
+	selector := "labelSelector=" + url.QueryEscape(label)
+	if _, err := k.do(ctx, http.MethodDelete, pods+"?gracePeriodSeconds=0&"+selector, nil); err != nil {
+		return err
+	}
+	return until(ctx, func(ctx context.Context) error {
+		answer, err := k.do(ctx, http.MethodGet, pods+"?"+selector, nil)
+		if err != nil {
+			return err
+		}
+		var list struct {
+			Items []pod `json:"items"`
+		}
+		if err := json.Unmarshal(answer, &list); err != nil {
+			return err
+		}
+		if len(list.Items) > 0 {
+			return fmt.Errorf("%d pods are left", len(list.Items))
+		}
+		return nil
+	})
+}
