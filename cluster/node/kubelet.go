@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -51,8 +52,15 @@ func kubeletConfiguration(c config.Cluster) *kubeletv1beta1.KubeletConfiguration
 		EnableProfilingHandler: new(false),
 		// One pod that forks without end must not take the machine's process numbers with it. Servers with many
 		// threads stay far below.
-		PodPidsLimit:           new(int64(podPids)),
-		SerializeImagePulls:    new(false),
+		PodPidsLimit:        new(int64(podPids)),
+		SerializeImagePulls: new(false),
+		// Kubernetes pulls a tag like `latest` for each pod. For images that were made here that asks only ourselves;
+		// upstream's five a second would make the eleventh of many pods wait for ten seconds and more. A registry has
+		// limits of its own, and the kubelet waits longer after each refusal.
+		RegistryPullQPS: new(int32(0)),
+		// As for the controllers: the API has its own limits and queues.
+		KubeAPIQPS:             new(int32(200)),
+		KubeAPIBurst:           400,
 		MaxParallelImagePulls:  new(int32(4)),
 		MakeIPTablesUtilChains: new(false), // kube-proxy runs in nftables mode
 		VolumePluginDir:        filepath.Join(c.DataDir, "volume-plugins"),
@@ -105,6 +113,9 @@ func RunKubelet(ctx context.Context, c config.Cluster) error {
 	deps, err := app.UnsecuredDependencies(ctx, server, utilfeature.DefaultFeatureGate)
 	if err != nil {
 		return fmt.Errorf("prepare the kubelet: %w", err)
+	}
+	if !slices.Contains(c.WithoutFastPaths, config.FastVolumes) {
+		deps.Options = append(deps.Options, withPromptVolumes)
 	}
 	if err := app.Run(ctx, server, deps, utilfeature.DefaultFeatureGate); err != nil {
 		return fmt.Errorf("kubelet: %w", err)

@@ -29,6 +29,8 @@ var (
 
 func optionalParts() []string { return []string{"cluster", "docker"} }
 
+func fastPaths() []string { return []string{"volumes"} }
+
 // Validate reports the first value that is not allowed, as a *fault.Error with
 // the key, the value and the allowed form.
 func (c Config) Validate() error {
@@ -81,15 +83,23 @@ func (c Config) validateNames() error {
 }
 
 func (c Config) validateWithout() error {
-	for _, part := range c.Without {
-		if slices.Contains(optionalParts(), part) {
+	if err := validateWords("without", c.Without, optionalParts()); err != nil {
+		return err
+	}
+	return validateWords("withoutFastPaths", c.WithoutFastPaths, fastPaths())
+}
+
+// validateWords reports the first word that is not one of those that there are.
+func validateWords(key string, words, known []string) error {
+	for _, word := range words {
+		if slices.Contains(known, word) {
 			continue
 		}
-		allowed := "only " + strings.Join(optionalParts(), " and ")
-		if near := nearestWord(part, optionalParts()); near != "" {
+		allowed := "only " + strings.Join(known, " and ")
+		if near := nearestWord(word, known); near != "" {
 			allowed += "; did you mean " + near + "?"
 		}
-		return notAllowed("without", part, allowed)
+		return notAllowed(key, word, allowed)
 	}
 	return nil
 }

@@ -150,7 +150,7 @@ func (m *machine) cluster() *cluster.Component {
 			Enabled: m.config.Audit.Enabled, PolicyFile: m.config.Audit.PolicyFile, LogFile: m.layout.AuditLog(),
 			MaxSizeMB: m.config.Audit.MaxSizeMB, MaxBackups: m.config.Audit.MaxBackups, MaxAgeDays: m.config.Audit.MaxAgeDays,
 		},
-		VolumesDir: m.config.Storage.Path,
+		VolumesDir: m.config.Storage.Path, WithoutFastPaths: m.config.WithoutFastPaths,
 	}, m.config.Log)
 	c.Keep = m.keep
 	return c

@@ -37,8 +37,12 @@ type Cluster struct {
 	ResolvConf        string   `json:"resolvConf"`
 	Audit             Audit    `json:"audit"`
 	VolumesDir        string   `json:"volumesDir"` // where volumes of claims are made
+	WithoutFastPaths  []string `json:"withoutFastPaths"`
 	Version           string   `json:"version"`
 }
+
+// FastVolumes, among WithoutFastPaths, makes pods wait for their volumes as upstream does.
+const FastVolumes = "volumes"
 
 // Audit is the audit log of kube-apiserver.
 type Audit struct {

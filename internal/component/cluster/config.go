@@ -39,6 +39,8 @@ type Options struct {
 	ImagesInUseFile string
 	ResolvConf      string
 	VolumesDir      string
+	// WithoutFastPaths has the words of config.yaml's key of that name.
+	WithoutFastPaths []string
 
 	Audit Audit
 }
@@ -86,6 +88,7 @@ type Config struct {
 	ResolvConf        string   `json:"resolvConf"`
 	Audit             Audit    `json:"audit"`
 	VolumesDir        string   `json:"volumesDir"`
+	WithoutFastPaths  []string `json:"withoutFastPaths,omitempty"`
 	Version           string   `json:"version"`
 }
 
@@ -115,6 +118,7 @@ func NewConfig(o Options) Config {
 		ResolvConf:        o.ResolvConf,
 		Audit:             o.Audit,
 		VolumesDir:        o.VolumesDir,
+		WithoutFastPaths:  o.WithoutFastPaths,
 		Version:           o.Boxyard,
 	}
 }

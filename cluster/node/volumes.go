@@ -1,0 +1,76 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"reflect"
+	"time"
+	"unsafe"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/kubernetes/pkg/kubelet"
+	"k8s.io/kubernetes/pkg/kubelet/volumemanager"
+	volumeutil "k8s.io/kubernetes/pkg/volume/util"
+)
+
+const (
+	// volumeWait is how long a pod's volumes are looked at often. It is a little less than the 300 ms after which
+	// upstream looks for the second time (pkg/kubelet/volumemanager/volume_manager.go, podAttachAndMountRetryInterval).
+	volumeWait = 280 * time.Millisecond
+	volumeLook = 5 * time.Millisecond
+)
+
+// promptVolumes is the kubelet's volume manager, except that a pod goes on as soon as its volumes are mounted. Upstream
+// looks once, and again after 300 ms, which nearly every pod has to wait for: its token is a volume. All decisions are
+// upstream's still.
+type promptVolumes struct{ volumemanager.VolumeManager }
+
+// WaitForAttachAndMount implements volumemanager.VolumeManager.
+func (v promptVolumes) WaitForAttachAndMount(ctx context.Context, pod *corev1.Pod) error {
+	if pod != nil {
+		v.await(ctx, pod)
+	}
+	return v.VolumeManager.WaitForAttachAndMount(ctx, pod)
+}
+
+// await returns when the pod's volumes are mounted, or upstream's own patience is due.
+func (v promptVolumes) await(ctx context.Context, pod *corev1.Pod) {
+	ctx, cancel := context.WithTimeout(ctx, volumeWait)
+	defer cancel()
+	tick := time.NewTicker(volumeLook)
+	defer tick.Stop()
+	for !v.mounted(pod) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (v promptVolumes) mounted(pod *corev1.Pod) bool {
+	mounts, devices, _ := volumeutil.GetPodVolumeNames(pod, false)
+	wanted := mounts.Union(devices)
+	if wanted.Len() == 0 {
+		return true
+	}
+	mounted := v.GetMountedVolumesForPod(volumeutil.GetUniquePodName(pod))
+	for name := range wanted {
+		if _, is := mounted[name]; !is {
+			return false
+		}
+	}
+	return true
+}
+
+// withPromptVolumes is an option of upstream's kubelet. The field is not exported, and the manager cannot be given from
+// outside; where a later kubelet has another field, this changes nothing, and says so.
+func withPromptVolumes(k *kubelet.Kubelet) {
+	field := reflect.ValueOf(k).Elem().FieldByName("volumeManager")
+	if !field.IsValid() || field.Type() != reflect.TypeFor[volumemanager.VolumeManager]() {
+		slog.Warn("this kubelet has no volume manager where one was expected; pods start a little later")
+		return
+	}
+	manager := (*volumemanager.VolumeManager)(unsafe.Pointer(field.UnsafeAddr()))
+	*manager = promptVolumes{*manager}
+}

@@ -1,0 +1,80 @@
+package node
+
+import (
+	"context"
+	"reflect"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/kubernetes/pkg/kubelet"
+	"k8s.io/kubernetes/pkg/kubelet/container"
+	"k8s.io/kubernetes/pkg/kubelet/volumemanager"
+	volumetypes "k8s.io/kubernetes/pkg/volume/util/types"
+)
+
+// fakeVolumes mounts the volume "token" when it is told to.
+type fakeVolumes struct {
+	volumemanager.VolumeManager
+	mounted atomic.Bool
+	asked   time.Time // when upstream was asked to wait
+}
+
+func (f *fakeVolumes) GetMountedVolumesForPod(volumetypes.UniquePodName) container.VolumeMap {
+	if f.mounted.Load() {
+		return container.VolumeMap{"token": {}}
+	}
+	return container.VolumeMap{}
+}
+
+func (f *fakeVolumes) WaitForAttachAndMount(context.Context, *corev1.Pod) error {
+	f.asked = time.Now()
+	return nil
+}
+
+func podWithVolume() *corev1.Pod {
+	return &corev1.Pod{Spec: corev1.PodSpec{
+		Volumes:    []corev1.Volume{{Name: "token"}},
+		Containers: []corev1.Container{{VolumeMounts: []corev1.VolumeMount{{Name: "token", MountPath: "/token"}}}},
+	}}
+}
+
+func TestUpstreamIsAskedAsSoonAsVolumesAreMounted(t *testing.T) {
+	for name, test := range map[string]struct {
+		pod   *corev1.Pod
+		mount time.Duration // 0: never
+		want  time.Duration // at least, and at most one look more
+	}{
+		"no volume":     {pod: &corev1.Pod{}},
+		"mounted later": {pod: podWithVolume(), mount: 62 * time.Millisecond, want: 62 * time.Millisecond},
+		"never mounted": {pod: podWithVolume(), want: volumeWait},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := &fakeVolumes{}
+				if test.mount > 0 {
+					time.AfterFunc(test.mount, func() { f.mounted.Store(true) })
+				}
+				start := time.Now()
+				if err := (promptVolumes{f}).WaitForAttachAndMount(t.Context(), test.pod); err != nil {
+					t.Fatal(err)
+				}
+				if took := f.asked.Sub(start); took < test.want || took > test.want+volumeLook {
+					t.Errorf("upstream was asked after %v, want %v", took, test.want)
+				}
+			})
+		})
+	}
+}
+
+// TestUpstreamHasTheField fails with a kubelet that keeps its volume manager elsewhere.
+func TestUpstreamHasTheField(t *testing.T) {
+	k := &kubelet.Kubelet{}
+	withPromptVolumes(k)
+	field := reflect.ValueOf(k).Elem().FieldByName("volumeManager")
+	if !field.IsValid() || field.Elem().Type() != reflect.TypeFor[promptVolumes]() {
+		t.Errorf("the kubelet's volume manager is %v", field)
+	}
+}
