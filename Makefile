@@ -183,7 +183,7 @@ reproducible: build ## Build again in another directory with an empty build cach
 # ---- test ----
 
 # Packages whose dependencies are small enough to compile a second time for the race detector.
-race_packages := ./cmd/... ./internal/... ./tools/... ./examples/... ./test/architecture/... ./test/conformance/... ./test/mobysuite/... ./test/load/... ./test/demo/... ./test/server/... ./test/ledger/...
+race_packages := ./cmd/... ./internal/... ./tools/... ./examples/... ./test/architecture/... ./test/conformance/... ./test/mobysuite/... ./test/bench/... ./test/load/... ./test/demo/... ./test/server/... ./test/ledger/...
 
 .PHONY: test test-unit test-integration test-faults test-vm demo
 test: test-unit test-integration test-moby test-conformance ## Run the unit and the integration tests, and a part of upstreams' own.
@@ -228,6 +228,15 @@ conformance: build e2e ## Run upstream's specs; SUITE=conformance|sample|network
 
 test-conformance: build e2e ## Run a sample of upstream's specs (root).
 	go run ./test/conformance -suite sample -fresh -batch 120
+
+# What the benchmark compares with, as Debian has it.
+build/bench.stamp: scripts/build-bench.sh scripts/debian-root.sh
+	scripts/build-bench.sh
+	touch $@
+
+.PHONY: bench
+bench: build build/bench.stamp ## Measure Boxyard beside its peers, write docs/performance.md; ONLY='...' (root, an hour).
+	go run ./test/bench -only "$${ONLY:-}" $(FLAGS)
 
 demo: build examples ## Build, run, deploy, reach, update: the whole way on examples/hello (root).
 	go run ./test/demo

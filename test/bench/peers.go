@@ -113,7 +113,7 @@ func (p peer) environment() []string {
 func (p peer) mount(dir string) error {
 	if p.root != "" {
 		if err := unix.Mount("overlay", "/usr", "overlay", 0, "lowerdir="+filepath.Join(p.root, "usr")+":/usr"); err != nil {
-			return fmt.Errorf("lay %s over /usr: %w; try: make deps-bench", p.root, err)
+			return fmt.Errorf("lay %s over /usr: %w; try: make bench", p.root, err)
 		}
 		// /etc is an overlay already, and the instance's own.
 		if err := os.CopyFS("/etc/boxyard-bench", os.DirFS(filepath.Join(p.root, "etc"))); err != nil {
@@ -161,8 +161,11 @@ func (p peer) serve(ctx context.Context, s *subject, log string) error {
 	if err := s.in.StartProcess(cmd); err != nil {
 		return err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait() // SIGTERM ends it: not a success to exec
+	}()
 	s.stop = func() error {
 		_ = cmd.Process.Signal(unix.SIGTERM)
 		select {
