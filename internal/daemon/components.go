@@ -13,8 +13,10 @@ import (
 	"github.com/boxyard/boxyard/internal/component/images"
 	"github.com/boxyard/boxyard/internal/component/names"
 	"github.com/boxyard/boxyard/internal/component/network"
+	"github.com/boxyard/boxyard/internal/component/registries"
 	"github.com/boxyard/boxyard/internal/config"
 	"github.com/boxyard/boxyard/internal/paths"
+	said "github.com/boxyard/boxyard/internal/registries"
 	"github.com/boxyard/boxyard/internal/supervisor"
 	"github.com/boxyard/boxyard/internal/version"
 )
@@ -29,13 +31,15 @@ func Components(m *machine) ([]supervisor.Component, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := []supervisor.Component{net, m.containerd()}
+	var docker *dockerd.Component
 	if m.has("docker") {
-		d, err := m.dockerd()
-		if err != nil {
+		if docker, err = m.dockerd(); err != nil {
 			return nil, err
 		}
-		all = append(all, d)
+	}
+	all := []supervisor.Component{net, m.registries(docker), m.containerd()}
+	if docker != nil {
+		all = append(all, docker)
 	}
 	all = append(all, m.images())
 	if m.has("cluster") {
@@ -79,10 +83,25 @@ func (m *machine) containerd() *containerd.Component {
 		PodCIDRs:     masked(m.ranges.nodes),
 		CgroupDriver: m.facts.CgroupDriver,
 		CapResource:  m.facts.CapResource,
-		MirrorHosts:  images.HostsTOML(images.DefaultPort, m.layout.PKIDir()),
+		Registries:   m.registriesDir(),
 	})
 	c.Keep = m.keep
 	return c
+}
+
+func (m *machine) registriesDir() string { return m.layout.RunOf("registries") }
+
+// registries tells docker, where there is one, which are insecure.
+func (m *machine) registries(docker *dockerd.Component) *registries.Component {
+	o := registries.Options{
+		Source: said.Dir, Target: m.registriesDir(),
+		Mirror: images.HostsTOML(images.DefaultPort, m.layout.PKIDir()),
+		Logger: m.log.With("component", "registries"),
+	}
+	if docker != nil {
+		o.Insecure = docker.SetInsecureRegistries
+	}
+	return registries.New(o)
 }
 
 func (m *machine) dockerd() (*dockerd.Component, error) {

@@ -122,8 +122,10 @@ func (in *Instance) create() error {
 				return err
 			}
 		}
-		if err := os.RemoveAll("/etc/boxyard"); err != nil {
-			return err
+		for _, name := range []string{"/etc/boxyard", "/etc/docker"} {
+			if err := os.RemoveAll(name); err != nil {
+				return err
+			}
 		}
 		return in.writeConfig()
 	})

@@ -43,7 +43,7 @@ func configTOML(o Options) ([]byte, error) {
 		TTRPC:         o.Layout.ContainerdSocket() + ".ttrpc",
 		ShimSockets:   shimSockets(o),
 		PauseImage:    o.PauseImage,
-		Certs:         certsDir(o),
+		Certs:         o.Registries,
 		CNIBin:        filepath.Join(o.Payload, "cni"),
 		CNIConf:       cniDir(o),
 		Shim:          filepath.Join(o.Payload, "containerd-shim-runc-v2"),
@@ -150,7 +150,5 @@ func NFTTables() [][2]string {
 }
 
 func cniDir(o Options) string      { return filepath.Join(o.Layout.RunOf(name), "cni") }
-func certsDir(o Options) string    { return filepath.Join(o.Layout.RunOf(name), "certs.d") }
 func shimSockets(o Options) string { return filepath.Join(o.Layout.RunOf(name), "s") }
 func configFile(o Options) string  { return filepath.Join(o.Layout.RunOf(name), "config.toml") }
-func hostsFile(o Options) string   { return filepath.Join(certsDir(o), "_default", "hosts.toml") }

@@ -39,7 +39,7 @@ type Options struct {
 	PodCIDRs     []netip.Prefix // this node's pod ranges: one for IPv4, and one for IPv6 where that is on
 	CgroupDriver string         // "systemd" or "cgroupfs"
 	CapResource  bool           // the host grants CAP_SYS_RESOURCE
-	MirrorHosts  string         // hosts.toml for every registry (see component/images); "" for none
+	Registries   string         // the directory with what is said of registries, see component/registries
 	StopGrace    time.Duration  // between SIGTERM and SIGKILL for what still runs at `down`; default 10 s
 }
 
@@ -66,8 +66,9 @@ func New(o Options) *Component {
 // Name implements supervisor.Component.
 func (c *Component) Name() string { return name }
 
-// Requires implements supervisor.Component: the bridge must be there before a pod is.
-func (c *Component) Requires() []string { return []string{"network"} }
+// Requires implements supervisor.Component: the bridge must be there before a pod is, and what is said of registries
+// before an image is pulled.
+func (c *Component) Requires() []string { return []string{"network", "registries"} }
 
 // Prepare writes the configuration.
 func (c *Component) Prepare(context.Context) error {
@@ -82,9 +83,6 @@ func (c *Component) Prepare(context.Context) error {
 	files := map[string][]byte{
 		configFile(c.o): conf,
 		filepath.Join(cniDir(c.o), "10-boxyard.conflist"): network,
-	}
-	if c.o.MirrorHosts != "" {
-		files[hostsFile(c.o)] = []byte(c.o.MirrorHosts)
 	}
 	if err := makeDirs(c.o); err != nil {
 		return err
@@ -175,7 +173,7 @@ func (c *Component) beforeStop(ctx context.Context, keep bool) error {
 // them: containers in user namespaces pass through.
 func makeDirs(o Options) error {
 	for _, d := range []string{
-		o.Layout.DataOf(name), o.Layout.RunOf(name), cniDir(o), ipamDir(o), filepath.Dir(hostsFile(o)),
+		o.Layout.DataOf(name), o.Layout.RunOf(name), cniDir(o), ipamDir(o),
 	} {
 		if err := os.MkdirAll(d, 0o711); err != nil {
 			return fmt.Errorf("make containerd's directories: %w", err)

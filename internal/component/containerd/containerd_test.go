@@ -17,6 +17,7 @@ func options() Options {
 		Layout:       paths.Default(),
 		Payload:      "/var/lib/boxyard/payload/current",
 		PauseImage:   "docker.io/boxyard/pause:0.1.0",
+		Registries:   "/run/boxyard/registries",
 		Bridge:       "boxyard0",
 		PodCIDRs:     []netip.Prefix{netip.MustParsePrefix("10.42.0.0/22"), netip.MustParsePrefix("fd42:b0c5:42::/64")},
 		CgroupDriver: "cgroupfs",
@@ -63,13 +64,12 @@ func TestPrepareWritesOnceAndWhereContainerdLooks(t *testing.T) {
 	dir := t.TempDir()
 	o := options()
 	o.Layout = paths.Layout{Data: filepath.Join(dir, "data"), Run: filepath.Join(dir, "run")}
-	o.MirrorHosts = "[host]\n"
 	c := New(o)
 	if err := c.Prepare(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	files := []string{
-		"containerd/config.toml", "containerd/cni/10-boxyard.conflist", "containerd/certs.d/_default/hosts.toml",
+		"containerd/config.toml", "containerd/cni/10-boxyard.conflist",
 	}
 	var before []os.FileInfo
 	for _, f := range files {

@@ -42,6 +42,7 @@ type daemonConfig struct {
 	CgroupParent        string            `json:"cgroup-parent"`
 	MinAPIVersion       string            `json:"min-api-version"`
 	Proxies             map[string]string `json:"proxies,omitempty"`
+	InsecureRegistries  []string          `json:"insecure-registries,omitempty"`
 }
 
 type addressPool struct {
@@ -52,7 +53,7 @@ type addressPool struct {
 // daemonJSON builds daemon.json. liveRestore is true whenever dockerd starts: a dockerd that
 // starts without it and with address pools of its own deletes the interface docker0, which belongs to
 // another Docker (moby daemon/daemon_unix.go, configureNetworking).
-func daemonJSON(o Options, liveRestore bool) ([]byte, error) {
+func daemonJSON(o Options, liveRestore bool, insecure []string) ([]byte, error) {
 	c := daemonConfig{
 		DataRoot:            o.Layout.DataOf("docker"),
 		ExecRoot:            o.Layout.RunOf(name),
@@ -72,6 +73,7 @@ func daemonJSON(o Options, liveRestore bool) ([]byte, error) {
 		CgroupParent:        cgroupParent(o.CgroupRoot, o.CgroupDriver),
 		MinAPIVersion:       "1.24", // the lowest that moby allows; its default of 1.40 shuts old clients out
 		Proxies:             proxies(o),
+		InsecureRegistries:  insecure,
 	}
 	for _, a := range o.DNS {
 		c.DNS = append(c.DNS, a.String())

@@ -9,12 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/moby/moby/client"
 
-	"github.com/boxyard/boxyard/internal/atomicfile"
 	"github.com/boxyard/boxyard/internal/config"
 	"github.com/boxyard/boxyard/internal/paths"
 	"github.com/boxyard/boxyard/internal/process"
@@ -54,6 +52,11 @@ type Options struct {
 type Component struct {
 	process.Runner
 	o Options
+
+	mu       sync.Mutex
+	insecure []string // see SetInsecureRegistries
+	applied  []string // what dockerd was told of them last
+	serving  bool     // dockerd is ready, and not asked to stop yet
 }
 
 // New returns the component; nothing is touched before Prepare.
@@ -84,6 +87,7 @@ func (c *Component) Run(ctx context.Context, ready func()) error {
 	})
 	defer watch.Wait()
 	defer cancel()
+	defer c.notServing()
 	return c.Runner.Run(ctx, ready)
 }
 
@@ -99,7 +103,7 @@ func (c *Component) Prepare(ctx context.Context) error {
 	if err := os.MkdirAll(c.o.Layout.DataOf("docker"), 0o710); err != nil {
 		return fmt.Errorf("make dockerd's directory: %w", err)
 	}
-	if err := writeConfig(c.o, true); err != nil {
+	if err := c.configure(true); err != nil {
 		return err
 	}
 	if c.o.NFT == "" {
@@ -167,20 +171,24 @@ func (c *Component) afterReady(ctx context.Context) error {
 			return err
 		}
 	}
-	return makeLink(c.o)
+	if err := makeLink(c.o); err != nil {
+		return err
+	}
+	return c.nowServing()
 }
 
 // beforeStop decides what SIGTERM will mean. dockerd leaves containers running as long as
 // live-restore is on; for an ordinary stop it is turned off in the running dockerd, which
 // then stops them as a shutdown does, so that restart policies bring them back later.
 func (c *Component) beforeStop(ctx context.Context, keep bool) error {
+	c.notServing()
 	if err := RemoveLink(c.o.PublicLink, c.o.Layout.DockerSocket()); err != nil {
 		return err
 	}
 	if keep {
 		return nil
 	}
-	if err := writeConfig(c.o, false); err != nil {
+	if err := c.configure(false); err != nil {
 		return err
 	}
 	// While dockerd starts, the signal would end it, and containers of an earlier life would go on.
@@ -194,17 +202,6 @@ func (c *Component) beforeStop(ctx context.Context, keep bool) error {
 	off := func(answer client.SystemInfoResult) bool { return !answer.Info.LiveRestoreEnabled }
 	if err := untilInfo(ctx, c.o.Layout.DockerSocket(), off); err != nil {
 		return errors.Join(errors.New("dockerd did not turn live-restore off, containers may go on"), err)
-	}
-	return nil
-}
-
-func (c *Component) reload() error {
-	p, err := os.FindProcess(c.PID())
-	if err != nil {
-		return fmt.Errorf("reload dockerd: %w", err)
-	}
-	if err := p.Signal(syscall.SIGHUP); err != nil {
-		return fmt.Errorf("reload dockerd: %w", err)
 	}
 	return nil
 }
@@ -231,15 +228,4 @@ func untilInfo(ctx context.Context, socket string, good func(client.SystemInfoRe
 		case <-tick.C:
 		}
 	}
-}
-
-func writeConfig(o Options, liveRestore bool) error {
-	data, err := daemonJSON(o, liveRestore)
-	if err != nil {
-		return err
-	}
-	if err := atomicfile.Write(configFile(o), data, 0o600); err != nil {
-		return fmt.Errorf("write daemon.json: %w", err)
-	}
-	return nil
 }

@@ -40,7 +40,11 @@ func TestConfigIsGolden(t *testing.T) {
 	full.CIDR6 = netip.MustParsePrefix("fd42:b0c5:44::1/64")
 	full.Proxy = config.Proxy{HTTP: "http://proxy:3128", HTTPS: "http://proxy:3128", NoProxy: "localhost"}
 	for file, o := range map[string]Options{"daemon.json": options(), "full.json": full} {
-		got, err := daemonJSON(o, true)
+		var insecure []string
+		if file == "full.json" {
+			insecure = []string{"registry.lan:5000"}
+		}
+		got, err := daemonJSON(o, true, insecure)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -62,7 +66,7 @@ func TestPrepareTurnsLiveRestoreOnAgain(t *testing.T) {
 	if err := os.MkdirAll(o.Layout.RunOf(name), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := writeConfig(o, false); err != nil {
+	if err := New(o).configure(false); err != nil {
 		t.Fatal(err)
 	}
 	if err := New(o).Prepare(t.Context()); err != nil {

@@ -10,9 +10,8 @@ import (
 // 10260 are the health and metrics ports of its parts).
 const DefaultPort = 10241
 
-// HostsTOML is what containerd reads as _default/hosts.toml below CRI's registry config_path: the
-// mirror is asked first for every registry that has no directory of its own there, and the registry
-// itself after it, because a file without `server` falls back to it (containerd
+// HostsTOML is the table that comes first in each hosts.toml below CRI's registry config_path: the mirror is asked
+// before the registry, to which a file without `server` falls back (containerd
 // core/remotes/docker/config/hosts.go, ConfigureHosts). containerd reads the file and the
 // certificates again at every pull. config_path must be one directory and not a list: the transfer
 // service, through which CRI pulls, does not split it (core/transfer/registry/registry.go).
