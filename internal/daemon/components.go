@@ -150,6 +150,7 @@ func (m *machine) images() *images.Component {
 		BaseImages:   m.baseImages(),
 		DockerSocket: docker,
 		Proxied:      m.config.Proxy.HTTP != "" || m.config.Proxy.HTTPS != "",
+		Registries:   said.Dir,
 		Logger:       m.log.With("component", "images"),
 	})
 }

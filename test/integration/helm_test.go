@@ -4,11 +4,9 @@ package integration
 
 import (
 	"encoding/json"
-	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/boxyard/boxyard/test/harness"
 )
@@ -86,7 +84,7 @@ func release(b box, from ...string) {
 // registryChart pushes the chart to a registry inside the instance, and takes it from there.
 func registryChart(b box, chart string) {
 	const address = "127.0.0.1:5000"
-	b.startRegistry(address)
+	b.startRegistryWith("http", address)
 	dir := b.t.TempDir()
 	b.helm("package", chart, "--destination", dir)
 	b.helm("push", filepath.Join(dir, "page-0.1.0.tgz"), "oci://"+address+"/charts", "--plain-http")
@@ -100,28 +98,4 @@ func registryChart(b box, chart string) {
 	if err != nil || result.Code == 0 {
 		b.t.Errorf("a chart that is not there: %v, exit code %d\n%s", err, result.Code, result.Output())
 	}
-}
-
-// startRegistry runs an OCI registry without TLS in the instance's network until the test ends.
-func (b box) startRegistry(address string) {
-	b.t.Helper()
-	program := filepath.Join(b.t.TempDir(), "registry")
-	b.compile(program, "../registry")
-	var out lockedBuffer
-	cmd := b.Prepare(b.t.Context(), harness.Command{Name: program, Args: []string{address}})
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := b.StartProcess(cmd); err != nil {
-		b.t.Fatal(err)
-	}
-	b.t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	b.eventually(10*time.Second, "the registry answers", func() error {
-		code, _, err := b.Get(b.t.Context(), "http://"+address+"/v2/")
-		if err == nil && code != 200 {
-			err = fmt.Errorf("status %d: %s", code, out.String())
-		}
-		return err
-	})
 }

@@ -27,10 +27,11 @@ type Options struct {
 	BaseImages []string
 	// DockerSocket is asked which images Docker's containers use. "": Docker is off.
 	DockerSocket string
-	// Proxied says that containerd reaches registries through a proxy, so that whether one can be
-	// reached cannot be found out by connecting to it.
+	// Proxied says that containerd reaches registries through a proxy of its own, so that we cannot ask them.
 	Proxied bool
-	Logger  *slog.Logger // nil: no log
+	// Registries is the directory in which the user says how registries are reached.
+	Registries string
+	Logger     *slog.Logger // nil: no log
 }
 
 // Component is the image mirror and the image guard.
@@ -142,7 +143,7 @@ func (c *Component) mirror(b *backend, g *guard) *mirror {
 		log: c.options.Logger,
 	}
 	if !c.options.Proxied {
-		m.reach = newReacher().reach
+		m.ask = newAsker(c.options.Registries).ask
 	}
 	return m
 }
@@ -203,6 +204,10 @@ func (c *Component) session(ctx context.Context, b *backend, g *guard, inUse <-c
 		return err
 	}
 	connected()
+	var sweep sync.WaitGroup
+	defer sweep.Wait()
+	defer cancel()
+	sweep.Go(func() { sweepStuck(ctx, b.ingests, c.options.Logger) })
 
 	var due <-chan time.Time
 	for {

@@ -20,6 +20,7 @@ const snapshotter = "overlayfs"
 // backend is a containerd that answers.
 type backend struct {
 	store
+	ingests   ingests
 	subscribe func(ctx context.Context, filters ...string) (<-chan *events.Envelope, <-chan error)
 	close     func()
 }
@@ -43,6 +44,7 @@ func dial(ctx context.Context, socket, imagesTar string) (*backend, error) {
 			leases:  c.LeasesService(),
 			load:    func(ctx context.Context) error { return load(ctx, c, imagesTar) },
 		},
+		ingests:   c.ContentStore(),
 		subscribe: c.Subscribe,
 		close:     func() { _ = c.Close() },
 	}, nil

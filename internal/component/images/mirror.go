@@ -26,8 +26,8 @@ type mirror struct {
 	images     imageGetter
 	content    contentReader
 	provenance *provenance
-	// reach says whether the registry can be reached; nil does not look.
-	reach func(ctx context.Context, registry string) error
+	// ask says why the registry of an image says neither that it has it nor that it has not; nil does not ask.
+	ask func(ctx context.Context, image string) error
 	// pending gives the target of an image whose record is about to be restored.
 	pending func(name string) (ocispec.Descriptor, bool)
 	log     *slog.Logger
@@ -76,7 +76,7 @@ func (m *mirror) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	desc, err := m.find(r.Context(), repository, ref)
 	if errors.Is(err, errNotLocal) {
-		m.miss(w, r, repository, isManifest)
+		m.miss(w, r, repository, ref, isManifest)
 		return
 	}
 	if err == nil {
@@ -213,14 +213,18 @@ func (m *mirror) serve(w http.ResponseWriter, r *http.Request, desc ocispec.Desc
 	return nil
 }
 
-// miss sends containerd on to the registry with 404. But when that cannot be reached, containerd
-// would report our answer and hide the reason, because a status outranks a failed connection
-// (core/remotes/docker/resolver.go, firstErrPriority); so the reason goes into our answer. It has to
-// be 403: of that alone containerd reads the body.
-func (m *mirror) miss(w http.ResponseWriter, r *http.Request, repository reference.Named, isManifest bool) {
-	if isManifest && m.reach != nil {
-		if err := m.reach(r.Context(), reference.Domain(repository)); err != nil {
-			refuse(w, http.StatusForbidden, "UNAVAILABLE", fmt.Sprintf("%v, and its registry cannot be reached: %v", errNotLocal, err))
+// miss sends containerd on to the registry with 404. But when that cannot be reached, has a certificate that nobody
+// knows or wants credentials, containerd would report our answer and hide the reason, because a status outranks a
+// request that failed (core/remotes/docker/resolver.go, firstErrPriority); so the reason goes into our answer. It has to
+// be 403: of that alone containerd reads the body. With the right credentials containerd goes on and never shows it.
+func (m *mirror) miss(w http.ResponseWriter, r *http.Request, repository reference.Named, ref string, isManifest bool) {
+	if isManifest && m.ask != nil {
+		separator := ":"
+		if digest.Digest(ref).Validate() == nil {
+			separator = "@"
+		}
+		if err := m.ask(r.Context(), repository.Name()+separator+ref); err != nil {
+			refuse(w, http.StatusForbidden, "UNAVAILABLE", fmt.Sprintf("%v, and %v", errNotLocal, err))
 			return
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -12,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
+	"github.com/containerd/errdefs"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -122,40 +124,63 @@ func TestMirrorServesAnImageThatIsBeingRestored(t *testing.T) {
 	}
 }
 
-func TestUnreachableRegistryIsSaid(t *testing.T) {
+func TestWhatTheRegistrySaysIsPassedOn(t *testing.T) {
 	m := newMirror(t, newFake())
 	var asked string
-	m.reach = func(_ context.Context, registry string) error {
-		asked = registry
+	m.ask = func(_ context.Context, image string) error {
+		asked = image
 		return errors.New("no route to host")
 	}
-	resp := get(t, m, http.MethodGet, "/v2/library/none/manifests/latest?ns=docker.io")
-	body, _ := io.ReadAll(resp.Body)
-	if resp.StatusCode != http.StatusForbidden || !strings.Contains(string(body), "no route to host") || asked != "docker.io" {
-		t.Errorf("%d %s, asked for %s", resp.StatusCode, body, asked)
+	for path, image := range map[string]string{
+		"/v2/library/none/manifests/latest?ns=docker.io":                       "docker.io/library/none:latest",
+		"/v2/none/manifests/sha256:" + strings.Repeat("0", 64) + "?ns=ghcr.io": "ghcr.io/none@sha256:" + strings.Repeat("0", 64),
+	} {
+		resp := get(t, m, http.MethodGet, path)
+		body, _ := io.ReadAll(resp.Body)
+		if resp.StatusCode != http.StatusForbidden || !strings.Contains(string(body), "no route to host") || asked != image {
+			t.Errorf("%d %s, asked for %s", resp.StatusCode, body, asked)
+		}
 	}
 }
 
-func TestReachRemembersForAMoment(t *testing.T) {
+func TestAskRemembersForAMoment(t *testing.T) {
 	now := time.Now()
-	var dialled []string
-	r := newReacher()
-	r.clock = func() time.Time { return now }
-	r.dial = func(_ context.Context, _, address string) (net.Conn, error) {
-		dialled = append(dialled, address)
-		return nil, errors.New("refused")
-	}
+	asked := 0
+	a := newAsker(t.TempDir())
+	a.clock = func() time.Time { return now }
+	a.resolve = func(context.Context, string) error { asked++; return errors.New("refused") }
 	for range 2 {
-		if r.reach(t.Context(), "docker.io") == nil {
-			t.Error("no error")
+		if err := a.ask(t.Context(), "ghcr.io/a:1"); err == nil || !strings.Contains(err.Error(), "cannot be reached: refused") {
+			t.Error(err)
 		}
 	}
 	now = now.Add(time.Minute)
-	_ = r.reach(t.Context(), "docker.io")
-	_ = r.reach(t.Context(), "ghcr.io")
-	_ = r.reach(t.Context(), "registry.example:5000")
-	want := "registry-1.docker.io:443 registry-1.docker.io:443 ghcr.io:443 registry.example:5000"
-	if got := strings.Join(dialled, " "); got != want {
-		t.Errorf("dialled %s", got)
+	_ = a.ask(t.Context(), "ghcr.io/a:1")
+	_ = a.ask(t.Context(), "ghcr.io/b:1")
+	if asked != 3 || len(a.found) != 2 {
+		t.Errorf("asked %d times, remembers %d", asked, len(a.found))
+	}
+}
+
+func TestAskTellsCredentialsFromTheRest(t *testing.T) {
+	for name, test := range map[string]struct {
+		err  error
+		want string // "": containerd is to ask by itself
+	}{
+		"it is there":     {nil, ""},
+		"it is not there": {errdefs.ErrNotFound, ""},
+		"it takes time":   {context.DeadlineExceeded, "cannot be reached"}, // of a dial, while we still wait
+		"credentials":     {docker.ErrInvalidAuthorization, "imagePullSecrets"},
+		"a status for it": {remoteerrors.ErrUnexpectedStatus{StatusCode: 401}, "imagePullSecrets"},
+		"another refusal": {errors.New("x509: unknown authority"), "unknown authority"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAsker(t.TempDir())
+			a.resolve = func(context.Context, string) error { return test.err }
+			err := a.ask(t.Context(), "ghcr.io/a:1")
+			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+				t.Errorf("%v, want %q", err, test.want)
+			}
+		})
 	}
 }
