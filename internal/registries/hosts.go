@@ -37,8 +37,7 @@ type contents struct {
 func parse(data []byte) (contents, error) {
 	var c contents
 	if err := toml.Unmarshal(data, &c); err != nil {
-		var at *toml.DecodeError
-		if errors.As(err, &at) {
+		if at, ok := errors.AsType[*toml.DecodeError](err); ok {
 			line, _ := at.Position()
 			if key := at.Key(); len(key) > 0 {
 				return c, fmt.Errorf("line %d: %s has a value of the wrong kind", line, strings.Join(key, "."))
