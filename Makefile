@@ -114,6 +114,7 @@ build/links.stamp: Makefile
 	@mkdir -p build/payload/cli-plugins
 	ln -sfn engine build/payload/dockerd
 	ln -sfn engine build/payload/containerd
+	ln -sfn engine build/payload/registry
 	ln -sfn cluster build/payload/dns
 	ln -sfn clients build/payload/kubectl
 	ln -sfn clients build/payload/helm

@@ -1,7 +1,7 @@
-// Command engine is dockerd and containerd in one binary. Which of the two it
-// is comes from the name it is called by (the payload has links of both names),
-// or from the first argument: `engine dockerd --version`. Everything it does is
-// upstream's; this file only repeats their two main functions.
+// Command engine is dockerd, containerd and the registry in one binary. Which of
+// them it is comes from the name it is called by (the payload has links of these
+// names), or from the first argument: `engine dockerd --version`. What it does is
+// upstream's; this file only repeats the main functions of the first two.
 package main
 
 import (
@@ -18,6 +18,8 @@ import (
 	dockerd "github.com/moby/moby/v2/daemon/command"
 	"github.com/moby/sys/reexec"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/boxyard/boxyard/engine/registry"
 )
 
 func main() {
@@ -37,8 +39,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exit(stderr, "", runDockerd(ctx, args, stdout, stderr))
 	case "containerd":
 		return exit(stderr, "containerd: ", containerd.App().Run(ctx, args))
+	case "registry":
+		ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+		defer stop()
+		return exit(stderr, "registry: ", registry.Run(ctx, args, stderr))
 	}
-	fmt.Fprintln(stderr, "usage: dockerd ... | containerd ... (or: engine dockerd ..., engine containerd ...)")
+	fmt.Fprintln(stderr, "usage: dockerd ... | containerd ... | registry --config FILE (or: engine dockerd ...)")
 	return 2
 }
 
@@ -49,7 +55,7 @@ func tool(args []string) (string, []string) {
 		return "", nil
 	}
 	switch name := filepath.Base(args[0]); name {
-	case "dockerd", "containerd":
+	case "dockerd", "containerd", "registry":
 		return name, args
 	}
 	if len(args) == 1 {

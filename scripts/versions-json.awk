@@ -1,7 +1,7 @@
 # Makes versions.json of upstream.env: the names that `boxyard version` prints.
 BEGIN {
 	FS = "="
-	split("docker containerd runc kubernetes etcd coredns buildkit docker_cli buildx compose helm cni pause", names, " ")
+	split("docker containerd runc kubernetes etcd coredns buildkit distribution docker_cli buildx compose helm cni pause", names, " ")
 }
 { value[$1] = $2 }
 END {

@@ -17,6 +17,7 @@ module() {
 module docker engine github.com/moby/moby/v2
 module containerd engine github.com/containerd/containerd/v2
 module buildkit engine github.com/moby/buildkit
+module distribution engine github.com/distribution/distribution/v3
 module kubernetes cluster k8s.io/kubernetes
 module etcd cluster go.etcd.io/etcd/server/v3
 module coredns cluster github.com/coredns/coredns

@@ -86,7 +86,7 @@ func (a *App) rootCommand() *cobra.Command {
 		&cobra.Group{ID: "client", Title: "Docker's and Kubernetes' own commands (all arguments are theirs):"},
 	)
 	for _, c := range []*cobra.Command{
-		a.upCommand(), a.downCommand(), a.statusCommand(), a.dfCommand(), a.logsCommand(), a.restartCommand(), a.urlCommand(),
+		a.upCommand(), a.downCommand(), a.statusCommand(), a.dfCommand(), a.logsCommand(), a.restartCommand(), a.urlCommand(), a.registryCommand(),
 		a.installCommand(), a.uninstallCommand(), a.resetCommand(), a.versionCommand(),
 	} {
 		c.GroupID = "machine"

@@ -15,6 +15,7 @@ import (
 
 	"github.com/boxyard/boxyard/internal/disk"
 	"github.com/boxyard/boxyard/internal/fault"
+	"github.com/boxyard/boxyard/internal/registry"
 )
 
 // Client talks to the daemon at one socket. It keeps no connection; there is nothing to close.
@@ -54,6 +55,13 @@ func (c *Client) Disk(ctx context.Context) (disk.Report, error) {
 	var r disk.Report
 	err := c.call(ctx, http.MethodGet, "/v1/disk", nil, &r)
 	return r, err
+}
+
+// Registry changes the registry of this machine; the zero Change only asks.
+func (c *Client) Registry(ctx context.Context, change registry.Change) (registry.State, error) {
+	var s registry.State
+	err := c.call(ctx, http.MethodPost, "/v1/registry", change, &s)
+	return s, err
 }
 
 // Down stops everything and returns when it has stopped. The daemon goes on when ctx ends first.

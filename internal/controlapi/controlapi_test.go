@@ -14,6 +14,7 @@ import (
 
 	"github.com/boxyard/boxyard/internal/disk"
 	"github.com/boxyard/boxyard/internal/fault"
+	"github.com/boxyard/boxyard/internal/registry"
 )
 
 type fake struct {
@@ -28,6 +29,11 @@ func (f *fake) Status(context.Context) Status { return f.status }
 func (f *fake) Disk(context.Context) (disk.Report, error) {
 	return disk.Report{Uses: []disk.Use{{Name: "images", Bytes: 7}}, FreeBytes: 9}, nil
 }
+
+func (f *fake) Registry(_ context.Context, change registry.Change) (registry.State, error) {
+	return registry.State{On: change.On != nil && *change.On, Address: "localhost:5000"}, f.err
+}
+
 func (f *fake) Versions() map[string]string { return map[string]string{"docker": "30"} }
 
 func (f *fake) Down(_ context.Context, r DownRequest) error {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/boxyard/boxyard/internal/disk"
 	"github.com/boxyard/boxyard/internal/fault"
+	"github.com/boxyard/boxyard/internal/registry"
 )
 
 // Backend is what the server gives access to: the daemon, or a fake in tests. Down and Restart
@@ -22,6 +23,8 @@ type Backend interface {
 	// Down returns when everything has stopped.
 	Down(ctx context.Context, r DownRequest) error
 	Restart(ctx context.Context, component string) error
+	// Registry changes the registry of this machine, and says how it is then.
+	Registry(ctx context.Context, change registry.Change) (registry.State, error)
 }
 
 // Informant is the part of Backend that changes nothing.
@@ -80,6 +83,19 @@ func Handler(b Backend) http.Handler {
 			return
 		}
 		answer(w, report)
+	})
+	mux.HandleFunc("POST /v1/registry", func(w http.ResponseWriter, r *http.Request) {
+		var change registry.Change
+		if err := json.NewDecoder(r.Body).Decode(&change); err != nil {
+			refuse(w, &fault.Error{Code: "bad-request", Summary: "the body of /v1/registry is not valid JSON", Cause: err})
+			return
+		}
+		state, err := b.Registry(r.Context(), change)
+		if err != nil {
+			refuse(w, err)
+			return
+		}
+		answer(w, state)
 	})
 	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) {
 		stream(w, b.Events(r.Context()))

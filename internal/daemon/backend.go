@@ -12,6 +12,7 @@ import (
 	"github.com/boxyard/boxyard/internal/controlapi"
 	"github.com/boxyard/boxyard/internal/disk"
 	"github.com/boxyard/boxyard/internal/fault"
+	"github.com/boxyard/boxyard/internal/registry"
 	"github.com/boxyard/boxyard/internal/supervisor"
 	"github.com/boxyard/boxyard/internal/version"
 )
@@ -36,6 +37,9 @@ func (d *daemon) Status(context.Context) controlapi.Status {
 	}
 	s.Ready = phase == controlapi.PhaseRunning
 	for _, p := range sup.Status() {
+		if m.idle(p.Name) && p.State == supervisor.Ready {
+			continue
+		}
 		s.Ready = s.Ready && p.State == supervisor.Ready
 		c := controlapi.ComponentStatus{
 			Name: p.Name, State: string(p.State), Since: p.Since, PID: p.PID, Version: p.Version,
@@ -87,6 +91,20 @@ func (d *daemon) Disk(ctx context.Context) (disk.Report, error) {
 		}
 	}
 	return r, nil
+}
+
+// Registry implements controlapi.Backend.
+func (d *daemon) Registry(ctx context.Context, change registry.Change) (registry.State, error) {
+	d.mu.Lock()
+	phase, m := d.phase, d.machine
+	d.mu.Unlock()
+	if phase != controlapi.PhaseRunning {
+		return registry.State{}, &fault.Error{Code: phase, Summary: "Boxyard is " + phase, Hint: "boxyard status"}
+	}
+	if change == (registry.Change{}) {
+		return m.registry.State()
+	}
+	return m.registry.Change(ctx, change)
 }
 
 // Down implements controlapi.Backend. What was asked for happens also when ctx, the client's, ends.

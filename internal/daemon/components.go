@@ -14,6 +14,7 @@ import (
 	"github.com/boxyard/boxyard/internal/component/names"
 	"github.com/boxyard/boxyard/internal/component/network"
 	"github.com/boxyard/boxyard/internal/component/registries"
+	"github.com/boxyard/boxyard/internal/component/registry"
 	"github.com/boxyard/boxyard/internal/config"
 	"github.com/boxyard/boxyard/internal/paths"
 	said "github.com/boxyard/boxyard/internal/registries"
@@ -48,6 +49,8 @@ func Components(m *machine) ([]supervisor.Component, error) {
 	if m.has("cluster") || m.has("docker") {
 		all = append(all, m.names(net), m.dnsStandby())
 	}
+	m.registry = m.newRegistry()
+	all = append(all, m.registry)
 	if m.config.FrontDoor.Port != 0 {
 		m.frontDoor = m.newFrontDoor()
 		all = append(all, m.frontDoor)
@@ -216,6 +219,18 @@ func (m *machine) dnsStandby() *dnsstandby.Component {
 		SnapshotFile: dns.NewConfig(o).SnapshotFile, StatusSocket: dns.StatusSocket(o),
 		Logger: m.log.With("component", "dns-standby"),
 	})
+}
+
+func (m *machine) newRegistry() *registry.Component {
+	return registry.New(registry.Options{
+		Layout: m.layout, Binary: filepath.Join(m.bin, "registry"), Env: m.environment(), Version: m.versions["distribution"],
+		Log: m.config.Log, Cgroup: m.cgroup.OfPart("registry"), Registries: said.Dir,
+	})
+}
+
+// idle says whether a part is there only in case it is wanted.
+func (m *machine) idle(part string) bool {
+	return m.registry != nil && part == m.registry.Name() && !m.registry.Wanted()
 }
 
 func (m *machine) newFrontDoor() *frontdoor.Component {

@@ -145,7 +145,7 @@ func (d *daemon) live(ctx context.Context) error {
 	notify("STATUS=starting")
 
 	var background sync.WaitGroup
-	background.Go(func() { d.follow(context.WithoutCancel(ctx), sup, len(comps)) })
+	background.Go(func() { d.follow(context.WithoutCancel(ctx), m, sup, len(comps)) })
 	background.Go(func() { d.renewCertificates(ctx, m) })
 	err = sup.Run(ctx)
 	background.Wait()
@@ -174,7 +174,7 @@ func (d *daemon) renewCertificates(ctx context.Context, m *machine) {
 
 // follow copies the supervisor's events to the listeners and tells systemd where things stand, until
 // all parts have stopped.
-func (d *daemon) follow(ctx context.Context, sup *supervisor.Supervisor, parts int) {
+func (d *daemon) follow(ctx context.Context, m *machine, sup *supervisor.Supervisor, parts int) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	told := ""
@@ -184,6 +184,9 @@ func (d *daemon) follow(ctx context.Context, sup *supervisor.Supervisor, parts i
 		}
 		if parts == 0 {
 			cancel() // this event is the last
+		}
+		if m.idle(e.Component) {
+			continue // it comes and goes with nothing in it
 		}
 		d.events.add(controlapi.Event{
 			Time: e.Time, Component: e.Component, From: string(e.From), To: string(e.To), Reason: e.Reason,

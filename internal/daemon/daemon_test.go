@@ -42,10 +42,10 @@ func testMachine(t *testing.T, without ...string) *machine {
 
 func TestComponents(t *testing.T) {
 	for _, tt := range []struct{ without, want []string }{
-		{nil, []string{"network", "registries", "containerd", "dockerd", "images", "cluster", "dns", "names", "dns-standby", "front-door"}},
-		{[]string{"cluster"}, []string{"network", "registries", "containerd", "dockerd", "images", "names", "dns-standby", "front-door"}},
-		{[]string{"docker"}, []string{"network", "registries", "containerd", "images", "cluster", "dns", "names", "dns-standby", "front-door"}},
-		{[]string{"docker", "cluster"}, []string{"network", "registries", "containerd", "images", "front-door"}},
+		{nil, []string{"network", "registries", "containerd", "dockerd", "images", "cluster", "dns", "names", "dns-standby", "registry", "front-door"}},
+		{[]string{"cluster"}, []string{"network", "registries", "containerd", "dockerd", "images", "names", "dns-standby", "registry", "front-door"}},
+		{[]string{"docker"}, []string{"network", "registries", "containerd", "images", "cluster", "dns", "names", "dns-standby", "registry", "front-door"}},
+		{[]string{"docker", "cluster"}, []string{"network", "registries", "containerd", "images", "registry", "front-door"}},
 	} {
 		comps, err := Components(testMachine(t, tt.without...))
 		if err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/boxyard/boxyard/internal/audit"
 	"github.com/boxyard/boxyard/internal/cgroup"
 	"github.com/boxyard/boxyard/internal/component/frontdoor"
+	"github.com/boxyard/boxyard/internal/component/registry"
 	"github.com/boxyard/boxyard/internal/config"
 	"github.com/boxyard/boxyard/internal/controlapi"
 	"github.com/boxyard/boxyard/internal/fault"
@@ -43,7 +44,9 @@ type machine struct {
 	log      *slog.Logger
 	// frontDoor is set by Components; nil where it is off.
 	frontDoor *frontdoor.Component
-	keep      func() bool // containers and pods go on when the parts stop
+	// registry is set by Components.
+	registry *registry.Component
+	keep     func() bool // containers and pods go on when the parts stop
 }
 
 func (m *machine) has(part string) bool { return !slices.Contains(m.config.Without, part) }

@@ -17,10 +17,12 @@ import (
 	"github.com/boxyard/boxyard/internal/cgroup"
 	"github.com/boxyard/boxyard/internal/component/containerd"
 	"github.com/boxyard/boxyard/internal/component/dockerd"
+	"github.com/boxyard/boxyard/internal/component/registry"
 	"github.com/boxyard/boxyard/internal/config"
 	"github.com/boxyard/boxyard/internal/host"
 	"github.com/boxyard/boxyard/internal/kubeconfig"
 	"github.com/boxyard/boxyard/internal/paths"
+	"github.com/boxyard/boxyard/internal/registries"
 	"github.com/boxyard/boxyard/internal/systemd"
 	"github.com/boxyard/boxyard/internal/version"
 	"github.com/boxyard/boxyard/internal/workload"
@@ -239,6 +241,9 @@ func removeOutside() error {
 		for _, file := range files {
 			errs = append(errs, os.Remove(file))
 		}
+	}
+	for _, file := range registry.Outside(registries.Dir) {
+		errs = append(errs, os.Remove(file), removeEmpty(filepath.Dir(file)))
 	}
 	// /run/mount is made by the command mount, which the kubelet calls.
 	for _, dir := range slices.Concat(dirs, dockerd.Outside(), []string{"/run/mount"}) {

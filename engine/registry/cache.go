@@ -1,0 +1,137 @@
+package registry
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/distribution/distribution/v3/configuration"
+	"github.com/distribution/distribution/v3/registry/storage"
+	"github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
+	"github.com/opencontainers/go-digest"
+	"github.com/sirupsen/logrus"
+)
+
+// sweepEvery is how often a cache is held to its limit.
+const sweepEvery = time.Minute
+
+// serve adds the cache to mux, below its name.
+func (c Cache) serve(ctx context.Context, dataDir string, mux *http.ServeMux) error {
+	dir := filepath.Join(dataDir, "caches", c.Name)
+	config := base(dir)
+	config.HTTP.Prefix = "/" + c.Name + "/"
+	forever := time.Duration(0) // what is in nobody's way may stay
+	config.Proxy = configuration.Proxy{RemoteURL: c.URL, Username: c.Username, Password: c.Password, TTL: &forever}
+	app, err := newApp(ctx, config)
+	if err != nil {
+		return err
+	}
+	mux.Handle(config.HTTP.Prefix, used{app, dir})
+	if c.MaxBytes > 0 {
+		go c.limit(ctx, dir)
+	}
+	return nil
+}
+
+// used notes when a blob was last served, by its file's time.
+type used struct {
+	next http.Handler
+	dir  string
+}
+
+func (u used) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if _, text, found := strings.Cut(r.URL.Path, "/blobs/"); found && r.Method == http.MethodGet {
+		if d, err := digest.Parse(text); err == nil {
+			now := time.Now()
+			_ = os.Chtimes(blobFile(u.dir, d), now, now) // it may not be here yet
+		}
+	}
+	u.next.ServeHTTP(w, r)
+}
+
+// blobFile is where the library keeps a blob (registry/storage/paths.go, blobDataPathSpec).
+func blobFile(dir string, d digest.Digest) string {
+	return filepath.Join(blobsDir(dir), d.Algorithm().String(), d.Encoded()[:2], d.Encoded(), "data")
+}
+
+func blobsDir(dir string) string { return filepath.Join(dir, "docker", "registry", "v2", "blobs") }
+
+// limit removes what was not used for longest, until ctx is done.
+func (c Cache) limit(ctx context.Context, dir string) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	vacuum := storage.NewVacuum(ctx, filesystem.New(filesystem.DriverParameters{RootDirectory: dir, MaxThreads: 25}))
+	for {
+		if err := sweep(dir, c.MaxBytes, func(d digest.Digest) error { return vacuum.RemoveBlob(d.String()) }); err != nil {
+			logrus.WithError(err).Warnf("the cache of %s cannot be held to its limit", c.Name)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+type blob struct {
+	digest digest.Digest
+	size   int64
+	used   time.Time
+}
+
+// sweep brings the blobs below dir under a limit. What was used in the last minute stays: it may be being sent. A
+// manifest is a blob, too; the cache fetches anew what it is asked for and has not got.
+func sweep(dir string, limit int64, remove func(digest.Digest) error) error {
+	blobs, total, err := blobsIn(dir)
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(blobs, func(a, b blob) int { return cmp.Compare(a.used.UnixNano(), b.used.UnixNano()) })
+	var errs []error
+	for _, b := range blobs {
+		if total <= limit || time.Since(b.used) < sweepEvery {
+			break
+		}
+		if err := remove(b.digest); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		total -= b.size
+	}
+	return errors.Join(errs...)
+}
+
+func blobsIn(dir string) (blobs []blob, total int64, err error) {
+	err = filepath.WalkDir(blobsDir(dir), func(path string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // nothing is there yet, or not any more
+		}
+		if err != nil || entry.IsDir() || entry.Name() != "data" {
+			return err
+		}
+		info, err := entry.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		encoded := filepath.Dir(path)
+		algorithm := filepath.Base(filepath.Dir(filepath.Dir(encoded)))
+		d := digest.NewDigestFromEncoded(digest.Algorithm(algorithm), filepath.Base(encoded))
+		if d.Validate() != nil {
+			return nil
+		}
+		blobs = append(blobs, blob{d, info.Size(), info.ModTime()})
+		total += info.Size()
+		return nil
+	})
+	return blobs, total, err
+}
