@@ -211,6 +211,10 @@ test-faults: build examples ## Kill parts under load, fill disks, send crowds, a
 test-vm: deps-vm build examples ## Try it on a Debian 12 with systemd in qemu (root, slow).
 	$(GOTEST) -tags vm -count=1 -timeout 240m -v ./test/vm/...
 
+.PHONY: oci-conformance
+oci-conformance: build ## Run the OCI's suite against the registry (root).
+	$(GOTEST) -tags integration -count=1 -v -run 'TestRegistry$$/^(on|OCI_conformance)$$' ./test/integration/
+
 test-moby: build deps-moby-suite build/moby/bin.stamp build/moby/images-amd64.tar
 	go run ./test/mobysuite -socket
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/distribution/distribution/v3/configuration"
@@ -22,22 +23,65 @@ import (
 // sweepEvery is how often a cache is held to its limit.
 const sweepEvery = time.Minute
 
+// retryAfter is how long a registry is left alone that could not be reached.
+const retryAfter = 5 * time.Second
+
 // serve adds the cache to mux, below its name.
 func (c Cache) serve(ctx context.Context, dataDir string, mux *http.ServeMux) error {
 	dir := filepath.Join(dataDir, "caches", c.Name)
-	config := base(dir)
-	config.HTTP.Prefix = "/" + c.Name + "/"
-	forever := time.Duration(0) // what is in nobody's way may stay
-	config.Proxy = configuration.Proxy{RemoteURL: c.URL, Username: c.Username, Password: c.Password, TTL: &forever}
-	app, err := newApp(ctx, config)
+	kept, err := newApp(ctx, c.config(dir))
 	if err != nil {
 		return err
 	}
-	mux.Handle(config.HTTP.Prefix, used{app, dir})
+	s := &source{kept: kept, open: func() (http.Handler, error) {
+		config := c.config(dir)
+		forever := time.Duration(0) // what is in nobody's way may stay
+		config.Proxy = configuration.Proxy{RemoteURL: c.URL, Username: c.Username, Password: c.Password, TTL: &forever}
+		return newApp(ctx, config)
+	}}
+	mux.Handle("/"+c.Name+"/", used{s, dir})
 	if c.MaxBytes > 0 {
 		go c.limit(ctx, dir)
 	}
 	return nil
+}
+
+func (c Cache) config(dir string) *configuration.Configuration {
+	config := base(dir)
+	config.HTTP.Prefix = "/" + c.Name + "/"
+	return config
+}
+
+// source is what a cache answers with: all that its registry has, or what was kept of it while that cannot be reached.
+// The library asks the registry once, when it is set up, for how to log in, and would not serve without an answer.
+type source struct {
+	kept http.Handler
+	open func() (http.Handler, error)
+
+	mu    sync.Mutex
+	all   http.Handler // nil: it could not be reached so far
+	tried time.Time
+}
+
+func (s *source) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.now().ServeHTTP(w, r) }
+
+func (s *source) now() http.Handler {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all != nil {
+		return s.all
+	}
+	if time.Since(s.tried) < retryAfter {
+		return s.kept
+	}
+	all, err := s.open()
+	s.tried = time.Now()
+	if err != nil {
+		logrus.WithError(err).Error("a registry cannot be reached; its cache answers with what it has")
+		return s.kept
+	}
+	s.all = all
+	return all
 }
 
 // used notes when a blob was last served, by its file's time.
@@ -70,7 +114,7 @@ func (c Cache) limit(ctx context.Context, dir string) {
 	vacuum := storage.NewVacuum(ctx, filesystem.New(filesystem.DriverParameters{RootDirectory: dir, MaxThreads: 25}))
 	for {
 		if err := sweep(dir, c.MaxBytes, func(d digest.Digest) error { return vacuum.RemoveBlob(d.String()) }); err != nil {
-			logrus.WithError(err).Warnf("the cache of %s cannot be held to its limit", c.Name)
+			logrus.WithError(err).Errorf("the cache of %s cannot be held to its limit", c.Name)
 		}
 		select {
 		case <-ctx.Done():

@@ -142,3 +142,32 @@ func TestReferrersAreForThoseWhoMayPull(t *testing.T) {
 		t.Errorf("status %d, %v", answer.StatusCode, answer.Header)
 	}
 }
+
+func TestACacheAnswersWithWhatItHasWhileItsRegistryIsAway(t *testing.T) {
+	answer := func(text string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) })
+	}
+	tries, away := 0, errors.New("no route to host")
+	s := &source{kept: answer("kept"), open: func() (http.Handler, error) {
+		tries++
+		return answer("all"), away
+	}}
+	for range 3 {
+		if got := listed(t, s, "/"); got != "kept" {
+			t.Errorf("away, it answers with %s", got)
+		}
+	}
+	away = nil
+	if tries != 1 || listed(t, s, "/") != "kept" {
+		t.Errorf("asked %d times at once", tries)
+	}
+	s.tried = s.tried.Add(-retryAfter)
+	for range 3 {
+		if got := listed(t, s, "/"); got != "all" {
+			t.Errorf("back, it answers with %s", got)
+		}
+	}
+	if tries != 2 {
+		t.Errorf("asked %d times", tries)
+	}
+}

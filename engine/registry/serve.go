@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -37,7 +38,7 @@ func Run(ctx context.Context, args []string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	logrus.SetLevel(logrus.WarnLevel)
+	logrus.SetLevel(logrus.ErrorLevel)
 	return serve(ctx, c)
 }
 
@@ -108,7 +109,7 @@ func registry(ctx context.Context, dir, htpasswd string) (http.Handler, error) {
 
 // base is the configuration of every registry here.
 func base(dir string) *configuration.Configuration {
-	return &configuration.Configuration{
+	config := &configuration.Configuration{
 		Storage: configuration.Storage{
 			"filesystem": {"rootdirectory": dir},
 			"delete":     {"enabled": true},
@@ -123,6 +124,10 @@ func base(dir string) *configuration.Configuration {
 			Indexes: configuration.ValidationIndexes{Platforms: "none"},
 		}},
 	}
+	config.Catalog.MaxEntries = 1000 // the library's default, which it has only for a configuration that it reads itself
+	// It signs the state of an upload, which ends with this process.
+	config.HTTP.Secret = rand.Text()
+	return config
 }
 
 // newApp turns the library's panics over a configuration into errors.

@@ -401,6 +401,12 @@ func (b box) read(file string) string {
 // startRegistryWith runs test/registry until the test ends, and waits until it answers by this scheme; "" does not ask.
 func (b box) startRegistryWith(scheme, address string, flags ...string) {
 	b.t.Helper()
+	b.t.Cleanup(b.startRegistryUntil(scheme, address, flags...))
+}
+
+// startRegistryUntil is startRegistryWith until stop is called.
+func (b box) startRegistryUntil(scheme, address string, flags ...string) (stop func()) {
+	b.t.Helper()
 	program := filepath.Join(b.t.TempDir(), "registry")
 	b.compile(program, "../registry")
 	var out lockedBuffer
@@ -409,10 +415,10 @@ func (b box) startRegistryWith(scheme, address string, flags ...string) {
 	if err := b.StartProcess(cmd); err != nil {
 		b.t.Fatal(err)
 	}
-	b.t.Cleanup(func() {
+	stop = func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-	})
+	}
 	b.eventually(10*time.Second, "the registry listens", func() error {
 		conn, err := b.Dial(b.t.Context(), "tcp", address)
 		if err != nil {
@@ -421,9 +427,10 @@ func (b box) startRegistryWith(scheme, address string, flags ...string) {
 		return conn.Close()
 	})
 	if scheme != "http" {
-		return
+		return stop
 	}
 	if code, _, err := b.Get(b.t.Context(), "http://"+address+"/v2/"); err != nil || code != 200 {
 		b.t.Fatalf("the registry: status %d, %v", code, err)
 	}
+	return stop
 }
