@@ -253,8 +253,8 @@ func registryPrune(b box) {
 	}
 	before := size()
 	b.boxyard("registry", "prune")
-	if freed := before - size(); freed < 4<<20 || freed > 6<<20 {
-		b.t.Errorf("%d bytes were freed, want one of two layers of 4 MiB", freed)
+	if freed := before - size(); freed < 4<<20 {
+		b.t.Errorf("%d bytes were freed, want one of two layers of 4 MiB at least", freed)
 	}
 	b.usedByAll(image)
 	b.usedByAll("localhost:5000/app:1")

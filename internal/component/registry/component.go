@@ -127,6 +127,14 @@ func (c *Component) configure(s settings, prune bool) error {
 // Wanted says whether there is anything to run.
 func (c *Component) Wanted() bool { return c.settings().wanted() }
 
+// CheckHealth implements supervisor.HealthChecker: what is not wanted is well.
+func (c *Component) CheckHealth(ctx context.Context) error {
+	if !c.Wanted() {
+		return nil
+	}
+	return c.Runner.CheckHealth(ctx)
+}
+
 func (c *Component) settings() settings {
 	c.mu.Lock()
 	defer c.mu.Unlock()
