@@ -127,6 +127,12 @@ func (c *Component) spec(context.Context) (process.Spec, error) {
 		StateDir: c.o.Layout.ProcessDir(),
 		Version:  c.o.Version,
 		Cgroup:   c.o.Cgroup,
+		BeforeLaunch: func(ctx context.Context) {
+			if err := stepsOf(c.o).clear(ctx); err != nil {
+				// What is left over is no reason to go without Docker.
+				slog.WarnContext(ctx, "builds that were cut short have left something", "error", err)
+			}
+		},
 		// Longer than dockerd takes to stop containers with an ordinary stop timeout.
 		StopTimeout: (shutdownSeconds + 15) * time.Second,
 		Log:         c.o.Log,

@@ -1,0 +1,80 @@
+package dockerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// buildSteps are the containers by which BuildKit runs the steps of builds.
+type buildSteps struct {
+	runc     string // the executable
+	executor string // each step has a directory in there, which is called like its container
+	env      []string
+	unmount  func(path string) error
+}
+
+func stepsOf(o Options) buildSteps {
+	return buildSteps{
+		runc:     filepath.Join(o.Payload, "runc"),
+		executor: filepath.Join(o.Layout.DataOf("docker"), "buildkit", "executor"),
+		env:      environment(o),
+		unmount:  func(path string) error { return unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW) },
+	}
+}
+
+// clear ends the steps of builds that a dockerd has left which did not end well. Nobody waits for their result any
+// more: BuildKit runs each RUN by runc alone, without a shim, and a new BuildKit knows nothing of what the last one
+// had started (its executor/runcexecutor cleans up only after itself). Left alone, such a step runs on, and its mount,
+// its network interface and its directory stay. No dockerd may run.
+func (b buildSteps) clear(ctx context.Context) error {
+	entries, err := os.ReadDir(b.executor)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look for builds that were cut short: %w", err)
+	}
+	var errs []error
+	for _, entry := range entries {
+		bundle := filepath.Join(b.executor, entry.Name())
+		// Beside the steps' directories there are files that all of them share.
+		if _, err := os.Lstat(filepath.Join(bundle, "rootfs")); err != nil {
+			continue
+		}
+		if err := b.clearStep(ctx, bundle); err != nil {
+			errs = append(errs, fmt.Errorf("clear the build step %s: %w", entry.Name(), err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (b buildSteps) clearStep(ctx context.Context, bundle string) error {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	// With --force it kills what still runs, and is content where there is no such container.
+	cmd := exec.CommandContext(ctx, b.runc, "delete", "--force", filepath.Base(bundle))
+	cmd.Env = b.env
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("runc delete: %w: %s", err, strings.TrimSpace(string(out)))
+	}
+	rootfs := filepath.Join(bundle, "rootfs")
+	for {
+		err := b.unmount(rootfs)
+		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
+			break // it is no mount any more, so what is removed below is the directory and not an image's files
+		}
+		if err != nil {
+			return fmt.Errorf("unmount %s: %w", rootfs, err)
+		}
+	}
+	return os.RemoveAll(bundle)
+}

@@ -1,0 +1,169 @@
+//go:build faults
+
+package faults
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+)
+
+// belongings are the things that a crash could leave behind, by kind. What has a name that lasts is named, of the
+// rest there is a number for each.
+type belongings map[string][]string
+
+// compare says what there is more of, or less, than before.
+func (before belongings) compare(after belongings) error {
+	var errs []error
+	for _, kind := range slices.Sorted(maps.Keys(before)) {
+		less, more := without(before[kind], after[kind]), without(after[kind], before[kind])
+		if len(less)+len(more) > 0 {
+			errs = append(errs, fmt.Errorf("%s: %d before, %d after; new: %q; gone: %q", kind, len(before[kind]), len(after[kind]), more, less))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func without(all, some []string) []string {
+	return slices.DeleteFunc(slices.Clone(all), func(s string) bool { return slices.Contains(some, s) })
+}
+
+func (y yard) belongings() belongings {
+	y.t.Helper()
+	ctx := y.t.Context()
+	all := belongings{}
+	for kind, args := range map[string][]string{
+		"Docker's containers": {"ps", "--all", "--quiet", "--no-trunc"},
+		"Docker's networks":   {"network", "ls", "--quiet", "--no-trunc"},
+		"Docker's volumes":    {"volume", "ls", "--quiet"},
+		"Docker's images":     {"images", "--all", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"},
+		"build cache":         {"builder", "du", "--format", "{{.ID}}"},
+		"addresses":           {"network", "inspect", "bridge", "host", "none", "--format", "{{.Name}} {{json .Status}} {{json .Containers}}"},
+	} {
+		all[kind] = lines(y.must(y.Docker(ctx, args...)))
+	}
+	for kind, script := range map[string]string{
+		"mounts":              "cut -d' ' -f4,5 /proc/self/mountinfo | sort",
+		"links":               "ip -o link | cut -d: -f2 | sed 's/@.*//'",
+		"named namespaces":    "ls /run/boxyard/dockerd/netns /run/docker/netns /run/netns 2>/dev/null || true",
+		"rules":               "nft --stateless list ruleset | grep -v '^table' | cat -n",
+		"bundles":             "find /run/boxyard/containerd /var/lib/boxyard/containerd -maxdepth 3 -path '*v2.task*' || true",
+		"containers' files":   "ls /var/lib/boxyard/docker/containers",
+		"temporary files":     "find /var/lib/boxyard/docker/tmp /var/lib/boxyard/docker/buildkit/executor /var/lib/boxyard/containerd/tmpmounts -mindepth 1 -maxdepth 1 2>/dev/null | grep -v -e /resolv -e /hosts || true",
+		"snapshots' files":    "ls /var/lib/boxyard/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots",
+		"unfinished contents": "ls /var/lib/boxyard/containerd/io.containerd.content.v1.content/ingest",
+		"contents' files":     "ls /var/lib/boxyard/containerd/io.containerd.content.v1.content/blobs/sha256",
+	} {
+		all[kind] = lines(y.must(y.Run(ctx, "sh", "-c", script)))
+	}
+	processes, err := y.Processes()
+	if err != nil {
+		y.t.Fatal(err)
+	}
+	for _, p := range processes {
+		if strings.HasPrefix(p.Name, "containerd-shim") || p.Name == "runc" || p.Name == "docker-init" {
+			all["processes"] = append(all["processes"], p.String())
+		}
+	}
+	if err := y.ofContainerd(ctx, all); err != nil {
+		y.t.Fatal(err)
+	}
+	return all
+}
+
+func lines(text string) []string {
+	if text = strings.TrimSpace(text); text == "" {
+		return nil
+	}
+	return strings.Split(text, "\n")
+}
+
+// ofContainerd lists what containerd has records of, in all of its namespaces.
+func (y yard) ofContainerd(ctx context.Context, all belongings) error {
+	conn, err := grpc.NewClient("passthrough:///containerd", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) {
+			var conn net.Conn
+			err := y.Inside(func() error {
+				var err error
+				conn, err = net.Dial("unix", "/run/boxyard/containerd/containerd.sock") //nolint:noctx // local, and answers at once
+				return err
+			})
+			return conn, err
+		}))
+	if err != nil {
+		return err
+	}
+	c, err := containerd.NewWithConn(conn)
+	if err != nil {
+		return errors.Join(err, conn.Close())
+	}
+	defer func() { _ = c.Close() }()
+	spaces, err := c.NamespaceService().List(ctx)
+	if err != nil {
+		return fmt.Errorf("list containerd's namespaces: %w", err)
+	}
+	for _, kind := range []string{"leases", "containers", "images", "snapshots", "ingests"} {
+		all["containerd's "+kind] = nil
+	}
+	for _, space := range spaces {
+		if err := ofNamespace(namespaces.WithNamespace(ctx, space), c, space, all); err != nil {
+			return fmt.Errorf("namespace %s: %w", space, err)
+		}
+	}
+	return nil
+}
+
+func ofNamespace(ctx context.Context, c *containerd.Client, space string, all belongings) error {
+	add := func(kind, name string) {
+		all["containerd's "+kind] = append(all["containerd's "+kind], space+"/"+name)
+	}
+	leases, err := c.LeasesService().List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, l := range leases {
+		labels, err := json.Marshal(l.Labels)
+		if err != nil {
+			return err
+		}
+		add("leases", l.ID+" "+string(labels))
+	}
+	var found []containers.Container
+	if found, err = c.ContainerService().List(ctx); err != nil {
+		return err
+	}
+	for _, f := range found {
+		add("containers", f.ID)
+	}
+	images, err := c.ImageService().List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, i := range images {
+		add("images", i.Name+" "+i.Target.Digest.String())
+	}
+	var ingests []content.Status
+	if ingests, err = c.ContentStore().ListStatuses(ctx); err != nil {
+		return err
+	}
+	for _, i := range ingests {
+		add("ingests", i.Ref)
+	}
+	return c.SnapshotService("overlayfs").Walk(ctx, func(_ context.Context, info snapshots.Info) error {
+		add("snapshots", info.Name)
+		return nil
+	})
+}
