@@ -59,7 +59,7 @@ func (y yard) belongings() belongings {
 		"mounts":              "cut -d' ' -f4,5 /proc/self/mountinfo | sort",
 		"links":               "ip -o link | cut -d: -f2 | sed 's/@.*//'",
 		"named namespaces":    "ls /run/boxyard/dockerd/netns /run/docker/netns /run/netns 2>/dev/null || true",
-		"rules":               "nft --stateless list ruleset | grep -v '^table' | cat -n",
+		"rules":               "nft --stateless list ruleset | sed 's/^[[:space:]]*//' | sort | uniq -c",
 		"bundles":             "find /run/boxyard/containerd /var/lib/boxyard/containerd -maxdepth 3 -path '*v2.task*' || true",
 		"containers' files":   "ls /var/lib/boxyard/docker/containers",
 		"temporary files":     "find /var/lib/boxyard/docker/tmp /var/lib/boxyard/docker/buildkit/executor /var/lib/boxyard/containerd/tmpmounts -mindepth 1 -maxdepth 1 2>/dev/null | grep -v -e /resolv -e /hosts || true",

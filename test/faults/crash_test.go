@@ -111,6 +111,10 @@ func (y yard) round(victim string, o operation, round int, usual time.Duration) 
 		result harness.Result
 		err    error
 	}
+	status, err := y.Status(ctx)
+	if err != nil {
+		y.t.Fatal(err)
+	}
 	ended := make(chan end, 1)
 	go func() {
 		result, err := y.Exec(ctx, o.start(round))
@@ -133,7 +137,7 @@ func (y yard) round(victim string, o operation, round int, usual time.Duration) 
 	if !acknowledged {
 		y.t.Logf("round %d: killed after %v; it said: %s", round, moment.Round(time.Millisecond), last(said))
 	}
-	y.isWhole(round)
+	y.isWhole(round, victim, status.PIDOf(victim))
 	if !acknowledged && o.again {
 		result, err := y.Exec(y.t.Context(), o.start(round))
 		if err != nil || result.Code != 0 {
@@ -149,16 +153,17 @@ func (y yard) round(victim string, o operation, round int, usual time.Duration) 
 	return acknowledged
 }
 
-// isWhole waits for the platform, which a row of kills may have made wait for its next start.
-func (y yard) isWhole(round int) {
+// isWhole waits for the platform, which a row of kills may have made wait for its next start: for another process than
+// the one that was killed, and until Docker has the other again.
+func (y yard) isWhole(round int, victim string, killed int) {
 	y.t.Helper()
 	y.poll(2*time.Minute, fmt.Sprintf("every part is Ready after round %d", round), func() error {
 		status, err := y.Status(y.t.Context())
-		if err == nil && !status.Ready {
+		if err == nil && (!status.Ready || status.PIDOf(victim) == killed) {
 			err = fmt.Errorf("%+v", status.Components)
 		}
 		if err == nil {
-			_, err = y.Docker(y.t.Context(), "version")
+			_, err = y.Docker(y.t.Context(), "images")
 		}
 		return err
 	})

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -72,6 +73,19 @@ func dockerClients(b box) {
 		if err != nil || result.Code != 0 {
 			b.t.Errorf("%s: %v, exit code %d\n%s", command, err, result.Code, result.Output())
 		}
+	}
+}
+
+// swarmIsRefused with the words that docs/docker.md explains.
+func swarmIsRefused(b box) {
+	const words = "--live-restore daemon configuration is incompatible with swarm mode"
+	result, err := b.Exec(b.t.Context(), harness.Command{Name: b.Binary, Args: []string{"docker", "swarm", "init", "--advertise-addr", "127.0.0.1"}})
+	if err != nil || result.Code == 0 || !strings.Contains(result.Output(), words) {
+		b.t.Errorf("docker swarm init: %v, exit code %d\n%s", err, result.Code, result.Output())
+	}
+	guide, err := os.ReadFile("../../docs/docker.md")
+	if err != nil || !strings.Contains(string(guide), words) {
+		b.t.Errorf("docs/docker.md does not explain %q: %v", words, err)
 	}
 }
 

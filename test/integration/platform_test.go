@@ -37,6 +37,7 @@ func TestPlatform(t *testing.T) {
 		{"docker build and run", dockerBuildAndRun},
 		{"docker names and volumes", dockerNamesAndVolumes},
 		{"docker clients", dockerClients},
+		{"swarm", swarmIsRefused},
 		{"example", exampleApplication},
 		{"latest", noSurpriseWithLatest},
 		{"disk use", diskUse},

@@ -18,6 +18,7 @@ import (
 type buildSteps struct {
 	runc     string // the executable
 	executor string // each step has a directory in there, which is called like its container
+	mounts   string // of dockerd's temporary mounts; see environment
 	env      []string
 	unmount  func(path string) error
 }
@@ -26,6 +27,7 @@ func stepsOf(o Options) buildSteps {
 	return buildSteps{
 		runc:     filepath.Join(o.Payload, "runc"),
 		executor: filepath.Join(o.Layout.DataOf("docker"), "buildkit", "executor"),
+		mounts:   mountsDir(o),
 		env:      environment(o),
 		unmount:  func(path string) error { return unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW) },
 	}
@@ -36,12 +38,9 @@ func stepsOf(o Options) buildSteps {
 // had started (its executor/runcexecutor cleans up only after itself). Left alone, such a step runs on, and its mount,
 // its network interface and its directory stay. No dockerd may run.
 func (b buildSteps) clear(ctx context.Context) error {
-	entries, err := os.ReadDir(b.executor)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+	entries, err := readDir(b.executor)
 	if err != nil {
-		return fmt.Errorf("look for builds that were cut short: %w", err)
+		return err
 	}
 	var errs []error
 	for _, entry := range entries {
@@ -54,7 +53,23 @@ func (b buildSteps) clear(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("clear the build step %s: %w", entry.Name(), err))
 		}
 	}
+	// After the steps, which may have them as their files.
+	if entries, err = readDir(b.mounts); err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	for _, entry := range entries {
+		path := filepath.Join(b.mounts, entry.Name())
+		errs = append(errs, b.remove(path, path))
+	}
 	return errors.Join(errs...)
+}
+
+func readDir(dir string) ([]os.DirEntry, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("look for builds that were cut short: %w", err)
+	}
+	return entries, nil
 }
 
 func (b buildSteps) clearStep(ctx context.Context, bundle string) error {
@@ -66,15 +81,21 @@ func (b buildSteps) clearStep(ctx context.Context, bundle string) error {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("runc delete: %w: %s", err, strings.TrimSpace(string(out)))
 	}
-	rootfs := filepath.Join(bundle, "rootfs")
+	return b.remove(bundle, filepath.Join(bundle, "rootfs"))
+}
+
+// remove deletes dir, when nothing is mounted at mount any more: what lies there would be an image's files.
+func (b buildSteps) remove(dir, mount string) error {
 	for {
-		err := b.unmount(rootfs)
+		err := b.unmount(mount)
 		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
-			break // it is no mount any more, so what is removed below is the directory and not an image's files
+			return os.RemoveAll(dir)
 		}
 		if err != nil {
-			return fmt.Errorf("unmount %s: %w", rootfs, err)
+			return fmt.Errorf("unmount %s: %w", mount, err)
 		}
 	}
-	return os.RemoveAll(bundle)
 }
+
+// mountsDir is where dockerd mounts for a moment.
+func mountsDir(o Options) string { return filepath.Join(o.Layout.DataOf("docker"), "mounts") }

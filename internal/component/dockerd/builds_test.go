@@ -26,7 +26,7 @@ func steps(t *testing.T, unmount func(string) error) (b buildSteps, step, asked 
 			t.Fatal(err)
 		}
 	}
-	return buildSteps{runc: filepath.Join(dir, "runc"), executor: filepath.Join(dir, "executor"), unmount: unmount}, step, asked
+	return buildSteps{runc: filepath.Join(dir, "runc"), executor: filepath.Join(dir, "executor"), mounts: filepath.Join(dir, "mounts"), unmount: unmount}, step, asked
 }
 
 func TestClearEndsAndUnmountsAStep(t *testing.T) {

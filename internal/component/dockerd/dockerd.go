@@ -103,6 +103,9 @@ func (c *Component) Prepare(ctx context.Context) error {
 	if err := os.MkdirAll(c.o.Layout.DataOf("docker"), 0o710); err != nil {
 		return fmt.Errorf("make dockerd's directory: %w", err)
 	}
+	if err := os.MkdirAll(mountsDir(c.o), 0o700); err != nil {
+		return fmt.Errorf("make dockerd's directory: %w", err)
+	}
 	if err := c.configure(true); err != nil {
 		return err
 	}
@@ -118,25 +121,34 @@ func (c *Component) Prepare(ctx context.Context) error {
 
 func (c *Component) spec(context.Context) (process.Spec, error) {
 	return process.Spec{
-		Name:     name,
-		Path:     filepath.Join(c.o.Payload, name),
-		Args:     arguments(c.o),
-		Env:      environment(c.o),
-		Dir:      c.o.Layout.DataOf("docker"),
-		LogFile:  c.o.Layout.LogFile(name),
-		StateDir: c.o.Layout.ProcessDir(),
-		Version:  c.o.Version,
-		Cgroup:   c.o.Cgroup,
-		BeforeLaunch: func(ctx context.Context) {
-			if err := stepsOf(c.o).clear(ctx); err != nil {
-				// What is left over is no reason to go without Docker.
-				slog.WarnContext(ctx, "builds that were cut short have left something", "error", err)
-			}
-		},
+		Name:         name,
+		Path:         filepath.Join(c.o.Payload, name),
+		Args:         arguments(c.o),
+		Env:          environment(c.o),
+		Dir:          c.o.Layout.DataOf("docker"),
+		LogFile:      c.o.Layout.LogFile(name),
+		StateDir:     c.o.Layout.ProcessDir(),
+		Version:      c.o.Version,
+		Cgroup:       c.o.Cgroup,
+		BeforeLaunch: c.clear,
 		// Longer than dockerd takes to stop containers with an ordinary stop timeout.
 		StopTimeout: (shutdownSeconds + 15) * time.Second,
 		Log:         c.o.Log,
 	}, nil
+}
+
+// clear takes away what a dockerd that was killed has left halfway.
+func (c *Component) clear(ctx context.Context) {
+	records := filepath.Join(c.o.Layout.DataOf("docker"), "buildkit", "metadata_v2.db")
+	err := errors.Join(
+		stepsOf(c.o).clear(ctx),
+		clearLeasesAt(ctx, records, c.o.Layout.ContainerdSocket()),
+		clearOrphans(networksFile(c.o), c.o.Bridge, deleteLink),
+	)
+	if err != nil {
+		// What is left over is no reason to go without Docker.
+		slog.WarnContext(ctx, "what was cut short when dockerd ended has left something", "error", err)
+	}
 }
 
 // environment is the complete environment. PATH leads to runc, nft, and git for build contexts.
@@ -144,6 +156,9 @@ func environment(o Options) []string {
 	return []string{
 		"PATH=" + o.Payload + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"HOME=" + o.Layout.DataOf("docker"),
+		// Where temporary mounts are made (containerd core/mount, from BuildKit and dockerd); the next start finds
+		// there what a kill has left. For its other temporary files dockerd has a directory of its own.
+		"TMPDIR=" + mountsDir(o),
 		// Published ports without docker-proxy want br_netfilter. The component network loads it where the
 		// kernel has it; elsewhere a container cannot reach its neighbour by a published port, and the rest works.
 		"DOCKER_IGNORE_BR_NETFILTER_ERROR=1",

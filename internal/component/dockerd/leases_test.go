@@ -1,0 +1,68 @@
+package dockerd
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/containerd/containerd/v2/core/leases"
+)
+
+type fakeLeases struct {
+	leases.Manager
+	held    []leases.Lease
+	deleted []string
+}
+
+func (f *fakeLeases) List(context.Context, ...string) ([]leases.Lease, error) { return f.held, nil }
+
+func (f *fakeLeases) Delete(_ context.Context, l leases.Lease, _ ...leases.DeleteOpt) error {
+	f.deleted = append(f.deleted, l.ID)
+	return nil
+}
+
+func TestClearLeases(t *testing.T) {
+	const known, forgotten = "aaaaaaaaaaaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbbbbbbbbbbb"
+	file := filepath.Join(t.TempDir(), "metadata_v2.db")
+	db, err := bolt.Open(file, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		main, err := tx.CreateBucket([]byte("_main"))
+		if err == nil {
+			_, err = main.CreateBucket([]byte(known))
+		}
+		return err
+	})
+	if err != nil || db.Close() != nil {
+		t.Fatal(err)
+	}
+	flat := map[string]string{labelFlat: "2026-01-01T00:00:00Z"}
+	manager := &fakeLeases{held: []leases.Lease{
+		{ID: known, Labels: flat},
+		{ID: known + "-view", Labels: flat},
+		{ID: forgotten, Labels: flat},
+		{ID: forgotten + "-variants", Labels: flat},
+		{ID: "boxyard-images", Labels: flat},
+		{ID: "ccccccccccccccccccccccccc"}, // without the label it is another's
+		{ID: "ddddddddddddddddddddddddd", Labels: map[string]string{labelFlat: "x", labelExpire: "2026-01-02T00:00:00Z"}},
+	}}
+	if err := clearLeases(t.Context(), file, manager); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{forgotten, forgotten + "-variants"}; !slices.Equal(manager.deleted, want) {
+		t.Errorf("deleted %q, want %q", manager.deleted, want)
+	}
+}
+
+// Without records nothing is known, so nothing is forgotten.
+func TestClearLeasesWithoutRecords(t *testing.T) {
+	manager := &fakeLeases{held: []leases.Lease{{ID: "bbbbbbbbbbbbbbbbbbbbbbbbb", Labels: map[string]string{labelFlat: "x"}}}}
+	if err := clearLeases(t.Context(), filepath.Join(t.TempDir(), "none"), manager); err != nil || len(manager.deleted) > 0 {
+		t.Errorf("deleted %q: %v", manager.deleted, err)
+	}
+}
