@@ -101,8 +101,7 @@ func networksFile(o Options) string {
 // deleteLink is content when there is no such interface.
 func deleteLink(name string) error {
 	link, err := netlink.LinkByName(name)
-	var missing netlink.LinkNotFoundError
-	if errors.As(err, &missing) {
+	if _, missing := errors.AsType[netlink.LinkNotFoundError](err); missing {
 		return nil
 	}
 	if err != nil {
