@@ -59,11 +59,14 @@ func kubeletConfiguration(c config.Cluster) *kubeletv1beta1.KubeletConfiguration
 		// limits of its own, and the kubelet waits longer after each refusal.
 		RegistryPullQPS: new(int32(0)),
 		// As for the controllers: the API has its own limits and queues.
-		KubeAPIQPS:             new(int32(200)),
-		KubeAPIBurst:           400,
-		MaxParallelImagePulls:  new(int32(4)),
-		MakeIPTablesUtilChains: new(false), // kube-proxy runs in nftables mode
-		VolumePluginDir:        filepath.Join(c.DataDir, "volume-plugins"),
+		KubeAPIQPS:            new(int32(200)),
+		KubeAPIBurst:          400,
+		MaxParallelImagePulls: new(int32(4)),
+		// The same limit as that of builds' caches.
+		ImageGCHighThresholdPercent: new(int32(c.DiskLimitPercent)),
+		ImageGCLowThresholdPercent:  new(int32(c.DiskFloorPercent())),
+		MakeIPTablesUtilChains:      new(false), // kube-proxy runs in nftables mode
+		VolumePluginDir:             filepath.Join(c.DataDir, "volume-plugins"),
 		Authentication: kubeletv1beta1.KubeletAuthentication{
 			Anonymous: kubeletv1beta1.KubeletAnonymousAuthentication{Enabled: new(false)},
 			Webhook:   kubeletv1beta1.KubeletWebhookAuthentication{Enabled: new(true)},

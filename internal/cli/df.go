@@ -49,7 +49,12 @@ func printDisk(w io.Writer, r disk.Report) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\nThe disk has %s free of %s.\n", amount(r.FreeBytes), amount(r.SizeBytes))
+	used := int64(0)
+	if r.SizeBytes > 0 {
+		used = 100 * (r.SizeBytes - r.FreeBytes) / r.SizeBytes
+	}
+	_, err := fmt.Fprintf(w, "\nThe disk has %s free of %s and is %d %% full. Above %d %% (disk.limitPercent), pulled images that nobody uses and caches of builds are removed.\n",
+		amount(r.FreeBytes), amount(r.SizeBytes), used, r.LimitPercent)
 	return err
 }
 

@@ -18,6 +18,7 @@ type Config struct {
 	Docker     Docker    `json:"docker"`
 	FrontDoor  FrontDoor `json:"frontDoor"`
 	Storage    Storage   `json:"storage"`
+	Disk       Disk      `json:"disk"`
 	Log        Log       `json:"log"`
 	Audit      Audit     `json:"audit"`
 	Proxy      Proxy     `json:"proxy"`
@@ -76,6 +77,13 @@ type Storage struct {
 	Path string `json:"path"` // default /var/lib/boxyard/volumes
 }
 
+// Disk has how full the file system of Boxyard's data may become before what can be had again is removed.
+type Disk struct {
+	// LimitPercent is one number for the kubelet's collection of images that nobody uses and BuildKit's of its cache.
+	// It is at most 85: above, the kubelet evicts pods.
+	LimitPercent int `json:"limitPercent"`
+}
+
 // Log bounds the log files of the parts.
 type Log struct {
 	MaxSizeMB int `json:"maxSizeMB"` // of one file before it is rotated; default 20
@@ -121,6 +129,7 @@ func Default() Config {
 		Docker:    Docker{Socket: "auto", Names: true, OpenToPods: true},
 		FrontDoor: FrontDoor{Port: 80},
 		Storage:   Storage{Path: "/var/lib/boxyard/volumes"},
+		Disk:      Disk{LimitPercent: 80},
 		Log:       Log{MaxSizeMB: 20, MaxFiles: 3},
 		// The numbers of the CIS benchmark (docs/security.md, 1.2.17 to 1.2.19).
 		Audit: Audit{MaxSizeMB: 100, MaxBackups: 10, MaxAgeDays: 30},

@@ -37,7 +37,7 @@ func (c Config) Validate() error {
 	checks := []func() error{
 		c.validatePort, c.validateFrontDoor, c.validateNames, c.validateWithout,
 		c.Network.validateSwitch, c.Network.validateNodePorts, c.Network.validateBridges, c.Network.validateRanges,
-		c.Docker.validate, c.Storage.validate, c.Log.validate, c.Audit.validate, c.Proxy.validate,
+		c.Docker.validate, c.Storage.validate, c.Disk.validate, c.Log.validate, c.Audit.validate, c.Proxy.validate,
 	}
 	for _, check := range checks {
 		if err := check(); err != nil {
@@ -100,6 +100,13 @@ func validateWords(key string, words, known []string) error {
 			allowed += "; did you mean " + near + "?"
 		}
 		return notAllowed(key, word, allowed)
+	}
+	return nil
+}
+
+func (d Disk) validate() error {
+	if d.LimitPercent < 6 || d.LimitPercent > 85 {
+		return notAllowed("disk.limitPercent", d.LimitPercent, "6 to 85 (above, the kubelet evicts pods); the default is 80")
 	}
 	return nil
 }

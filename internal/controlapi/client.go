@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"syscall"
 
 	"github.com/boxyard/boxyard/internal/disk"
@@ -140,13 +141,19 @@ func (c *Client) do(ctx context.Context, method, path string, in any) (io.ReadCl
 	return nil, e.Fault()
 }
 
+// closedUnasked is an error of net/http that it does not export (transport.go, errServerClosedIdle): the connection was
+// closed before the request was written.
+func closedUnasked(err error) bool {
+	return strings.Contains(err.Error(), "server closed idle connection")
+}
+
 // unreachable tells a daemon that is not there from one that this user may not talk to.
 func (c *Client) unreachable(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED),
-		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF): // it has just ended
+		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF), closedUnasked(err): // it has just ended
 		return &fault.Error{Code: "not-running", Summary: "Boxyard is not running", Hint: "sudo boxyard up", Exit: fault.ExitNotRunning}
 	case errors.Is(err, os.ErrPermission):
 		return &fault.Error{

@@ -83,6 +83,7 @@ func (d *daemon) Disk(ctx context.Context) (disk.Report, error) {
 	r, err := disk.Measure(ctx, disk.Options{
 		Layout: m.layout, Docker: m.has("docker"), Cluster: m.has("cluster"),
 		KubeletDir: cluster.KubeletDir, PodLogDir: "/var/log/pods", VolumesDir: m.config.Storage.Path, Wanted: wanted,
+		LimitPercent: m.config.Disk.LimitPercent,
 	})
 	if err != nil {
 		return r, &fault.Error{

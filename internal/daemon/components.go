@@ -16,6 +16,7 @@ import (
 	"github.com/boxyard/boxyard/internal/component/registries"
 	"github.com/boxyard/boxyard/internal/component/registry"
 	"github.com/boxyard/boxyard/internal/config"
+	"github.com/boxyard/boxyard/internal/disk"
 	"github.com/boxyard/boxyard/internal/paths"
 	said "github.com/boxyard/boxyard/internal/registries"
 	"github.com/boxyard/boxyard/internal/supervisor"
@@ -130,6 +131,9 @@ func (m *machine) dockerd() (*dockerd.Component, error) {
 			return now.Apply(socket, 0o660)
 		},
 	}
+	if o.BuildCache, err = m.buildCache(); err != nil {
+		return nil, err
+	}
 	if m.config.Docker.Names {
 		o.DNS = []netip.Addr{m.ranges.nodes[0].Addr()}
 	}
@@ -139,6 +143,17 @@ func (m *machine) dockerd() (*dockerd.Component, error) {
 	c := dockerd.New(o)
 	c.Keep = m.keep
 	return c, nil
+}
+
+// buildCache holds what builds keep to the limit of the disk. The other numbers are BuildKit's own
+// (cmd/buildkitd/config/gcpolicy.go and gcpolicy_unix.go).
+func (m *machine) buildCache() (dockerd.BuildCache, error) {
+	total, _, err := disk.Size(m.layout.Data)
+	if err != nil {
+		return dockerd.BuildCache{}, err
+	}
+	limit := total / 100 * int64(m.config.Disk.LimitPercent)
+	return dockerd.BuildCache{ReservedBytes: min(total/10, 10e9), MaxBytes: min(limit, 100e9), MinFreeBytes: total - limit}, nil
 }
 
 func (m *machine) images() *images.Component {
@@ -174,6 +189,7 @@ func (m *machine) cluster() *cluster.Component {
 			MaxSizeMB: m.config.Audit.MaxSizeMB, MaxBackups: m.config.Audit.MaxBackups, MaxAgeDays: m.config.Audit.MaxAgeDays,
 		},
 		VolumesDir: m.config.Storage.Path, WithoutFastPaths: m.config.WithoutFastPaths,
+		DiskLimitPercent: m.config.Disk.LimitPercent,
 	}, m.config.Log)
 	c.Keep = m.keep
 	return c

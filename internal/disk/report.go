@@ -2,6 +2,7 @@ package disk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -19,6 +20,8 @@ type Report struct {
 	// SizeBytes and FreeBytes are of the file system that has Boxyard's data; free is what others than root may use.
 	SizeBytes int64 `json:"sizeBytes"`
 	FreeBytes int64 `json:"freeBytes"`
+	// LimitPercent is how full it may become before images that nobody uses and caches of builds are removed.
+	LimitPercent int `json:"limitPercent"`
 }
 
 // Use is what one kind of thing uses.
@@ -42,6 +45,8 @@ type Options struct {
 	KubeletDir string
 	PodLogDir  string
 	VolumesDir string
+	// LimitPercent is config.Disk.LimitPercent.
+	LimitPercent int
 	// Wanted are the full names of images that pods and workloads of the cluster use, and those that come with Boxyard.
 	Wanted []string
 }
@@ -69,6 +74,7 @@ func Measure(ctx context.Context, o Options) (Report, error) {
 		r.Uses = append(r.Uses, pods, claims)
 	}
 	for _, own := range []struct{ name, dir string }{
+		{"registry and its caches", o.Layout.DataOf("registry")},
 		{"cluster's objects", o.Layout.DataOf("cluster")},
 		{"Boxyard's programs", o.Layout.PayloadDir()},
 		{"Boxyard's logs", o.Layout.Log},
@@ -81,12 +87,25 @@ func Measure(ctx context.Context, o Options) (Report, error) {
 			r.Uses = append(r.Uses, Use{Name: own.name, Bytes: bytes})
 		}
 	}
+	var err error
+	r.LimitPercent = o.LimitPercent
+	r.SizeBytes, r.FreeBytes, err = Size(o.Layout.Data)
+	return r, err
+}
+
+// Size is that of the file system which has a directory, or is to have it, and what others than root may still use of
+// it, in bytes.
+func Size(dir string) (total, free int64, err error) {
 	var fs unix.Statfs_t
-	if err := unix.Statfs(o.Layout.Data, &fs); err != nil {
-		return Report{}, fmt.Errorf("look at the file system of %s: %w", o.Layout.Data, err)
+	err = unix.Statfs(dir, &fs)
+	for above := filepath.Dir(dir); errors.Is(err, unix.ENOENT) && above != dir; above = filepath.Dir(dir) {
+		dir = above
+		err = unix.Statfs(dir, &fs)
 	}
-	r.SizeBytes, r.FreeBytes = int64(fs.Blocks)*fs.Bsize, int64(fs.Bavail)*fs.Bsize
-	return r, nil
+	if err != nil {
+		return 0, 0, fmt.Errorf("look at the file system of %s: %w", dir, err)
+	}
+	return int64(fs.Blocks) * fs.Bsize, int64(fs.Bavail) * fs.Bsize, nil
 }
 
 // docker asks dockerd, and corrects what it does not know: pods use images, too.

@@ -36,7 +36,8 @@ type Cluster struct {
 	ImagesInUseFile   string   `json:"imagesInUseFile"`
 	ResolvConf        string   `json:"resolvConf"`
 	Audit             Audit    `json:"audit"`
-	VolumesDir        string   `json:"volumesDir"` // where volumes of claims are made
+	VolumesDir        string   `json:"volumesDir"`       // where volumes of claims are made
+	DiskLimitPercent  int      `json:"diskLimitPercent"` // above it the kubelet removes images that nobody uses
 	WithoutFastPaths  []string `json:"withoutFastPaths"`
 	Version           string   `json:"version"`
 }
@@ -56,6 +57,12 @@ type Audit struct {
 
 // NodePortsLoopback is the value of NodePorts that keeps other machines out.
 const NodePortsLoopback = "loopback"
+
+// diskSlack is how much further a collection of images goes than it has to, as upstream's defaults have it.
+const diskSlack = 5
+
+// DiskFloorPercent is where the kubelet stops removing images.
+func (c Cluster) DiskFloorPercent() int { return c.DiskLimitPercent - diskSlack }
 
 // PKI joins a name to the certificate directory.
 func (c Cluster) PKI(name string) string { return filepath.Join(c.PKIDir, name) }
@@ -114,6 +121,8 @@ func LoadCluster(file string) (Cluster, error) {
 		return Cluster{}, fmt.Errorf("%s: audit.logFile may not be empty", file)
 	case len(c.LoadBalancerPools) > len(c.NodeIPs):
 		return Cluster{}, fmt.Errorf("%s: loadBalancerPools has more families than nodeIPs", file)
+	case c.DiskLimitPercent <= diskSlack || c.DiskLimitPercent > 100:
+		return Cluster{}, fmt.Errorf("%s: diskLimitPercent is %d; allowed: %d to 100", file, c.DiskLimitPercent, diskSlack+1)
 	case c.NodePorts != "all" && c.NodePorts != NodePortsLoopback:
 		return Cluster{}, fmt.Errorf("%s: nodePorts is %q; allowed: all or %s", file, c.NodePorts, NodePortsLoopback)
 	}

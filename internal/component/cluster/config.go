@@ -39,6 +39,8 @@ type Options struct {
 	ImagesInUseFile string
 	ResolvConf      string
 	VolumesDir      string
+	// DiskLimitPercent is config.Disk.LimitPercent.
+	DiskLimitPercent int
 	// WithoutFastPaths has the words of config.yaml's key of that name.
 	WithoutFastPaths []string
 
@@ -88,6 +90,7 @@ type Config struct {
 	ResolvConf        string   `json:"resolvConf"`
 	Audit             Audit    `json:"audit"`
 	VolumesDir        string   `json:"volumesDir"`
+	DiskLimitPercent  int      `json:"diskLimitPercent"`
 	WithoutFastPaths  []string `json:"withoutFastPaths,omitempty"`
 	Version           string   `json:"version"`
 }
@@ -118,6 +121,7 @@ func NewConfig(o Options) Config {
 		ResolvConf:        o.ResolvConf,
 		Audit:             o.Audit,
 		VolumesDir:        o.VolumesDir,
+		DiskLimitPercent:  o.DiskLimitPercent,
 		WithoutFastPaths:  o.WithoutFastPaths,
 		Version:           o.Boxyard,
 	}

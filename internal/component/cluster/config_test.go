@@ -35,7 +35,8 @@ func options() Options {
 		Audit: Audit{
 			LogFile: paths.Default().AuditLog(), MaxSizeMB: 100, MaxBackups: 10, MaxAgeDays: 30,
 		},
-		VolumesDir: "/var/lib/boxyard/volumes",
+		VolumesDir:       "/var/lib/boxyard/volumes",
+		DiskLimitPercent: 80,
 	}
 }
 

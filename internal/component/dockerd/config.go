@@ -43,6 +43,26 @@ type daemonConfig struct {
 	MinAPIVersion       string            `json:"min-api-version"`
 	Proxies             map[string]string `json:"proxies,omitempty"`
 	InsecureRegistries  []string          `json:"insecure-registries,omitempty"`
+	Builder             builder           `json:"builder"`
+}
+
+// builder sets the numbers of BuildKit's default policy.
+type builder struct {
+	GC struct {
+		Enabled       bool   `json:"enabled"`
+		ReservedSpace string `json:"defaultReservedSpace"`
+		MaxUsedSpace  string `json:"defaultMaxUsedSpace"`
+		MinFreeSpace  string `json:"defaultMinFreeSpace"`
+	} `json:"gc"`
+}
+
+func (c BuildCache) builder() builder {
+	var b builder
+	b.GC.Enabled = true
+	b.GC.ReservedSpace = strconv.FormatInt(c.ReservedBytes, 10) + "b"
+	b.GC.MaxUsedSpace = strconv.FormatInt(c.MaxBytes, 10) + "b"
+	b.GC.MinFreeSpace = strconv.FormatInt(c.MinFreeBytes, 10) + "b"
+	return b
 }
 
 type addressPool struct {
@@ -74,6 +94,7 @@ func daemonJSON(o Options, liveRestore bool, insecure []string) ([]byte, error) 
 		MinAPIVersion:       "1.24", // the lowest that moby allows; its default of 1.40 shuts old clients out
 		Proxies:             proxies(o),
 		InsecureRegistries:  insecure,
+		Builder:             o.BuildCache.builder(),
 	}
 	for _, a := range o.DNS {
 		c.DNS = append(c.DNS, a.String())

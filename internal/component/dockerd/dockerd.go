@@ -37,6 +37,7 @@ type Options struct {
 	Pool         netip.Prefix // user-defined networks are cut from it
 	DNS          []netip.Addr // containers' name servers; none: the host's
 	PodMark      uint32       // the packet mark of pods, to which ports are open that are not published; 0: they are not
+	BuildCache   BuildCache   // what builds keep
 	CgroupRoot   string       // config.Config.CgroupRoot
 	CgroupDriver string       // "systemd" or "cgroupfs"
 
@@ -46,6 +47,13 @@ type Options struct {
 	Socket     string // config.Docker.Socket: what to do about PublicLink
 	// Access lets the users in who may use the socket; it is called once dockerd listens. Nil leaves it to GID.
 	Access func(socket string) error
+}
+
+// BuildCache bounds what BuildKit keeps.
+type BuildCache struct {
+	ReservedBytes int64 // are kept whatever happens
+	MaxBytes      int64 // are kept at most
+	MinFreeBytes  int64 // of the file system are to stay free
 }
 
 // Component is the supervised dockerd.

@@ -24,6 +24,7 @@ func options() Options {
 		Bridge:       "boxyard1",
 		CIDR:         netip.MustParsePrefix("10.44.0.1/16"),
 		Pool:         netip.MustParsePrefix("10.45.0.0/16"),
+		BuildCache:   BuildCache{ReservedBytes: 10e9, MaxBytes: 100e9, MinFreeBytes: 50e9},
 		CgroupRoot:   "boxyard",
 		CgroupDriver: "cgroupfs",
 		GID:          998,

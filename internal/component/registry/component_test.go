@@ -21,6 +21,7 @@ func TestWhatIsNotWantedIsReadyAndWell(t *testing.T) {
 		ready, ended := false, make(chan error, 1)
 		go func() { ended <- c.Run(ctx, func() { ready = true }) }()
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if !ready || c.Wanted() || c.PID() != 0 {
 			t.Errorf("ready %v, wanted %v, pid %d", ready, c.Wanted(), c.PID())
 		}
