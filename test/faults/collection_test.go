@@ -47,8 +47,8 @@ END
 	y.must(y.Docker(t.Context(), "create", "--name", "stopped", registry+"docker:1"))
 
 	before := y.imageBytes()
-	// The kubelet looks every five minutes, and leaves alone what it has seen for less than two.
-	y.poll(11*time.Minute, "the unused image is gone", func() error {
+	// The kubelet looks every five minutes, and leaves alone what it has seen for less than two: so the second look counts.
+	y.poll(13*time.Minute, "the unused image is gone", func() error {
 		if y.has(registry + "unused:1") {
 			return errors.New("it is there")
 		}
