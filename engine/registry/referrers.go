@@ -225,6 +225,21 @@ func (h *referrers) forget(name string, d digest.Digest) error {
 	return err
 }
 
+// noted are the referrers of all subjects in a repository.
+func (h *referrers) noted(name string) ([]digest.Digest, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	files, err := filepath.Glob(filepath.Join(h.dir, filepath.FromSlash(name), "_of", "*", "*.json"))
+	var all []digest.Digest
+	for _, file := range files {
+		text := strings.TrimSuffix(filepath.Base(file), ".json")
+		if d, err := digest.Parse(strings.Replace(text, "-", ":", 1)); err == nil {
+			all = append(all, d)
+		}
+	}
+	return all, err
+}
+
 // found lists a subject's referrers, in an order that stays.
 func (h *referrers) found(name string, subject digest.Digest) ([]ocispec.Descriptor, error) {
 	h.mu.Lock()

@@ -222,14 +222,13 @@ func (c *Component) Change(ctx context.Context, change registry.Change) (registr
 	case c.changed <- struct{}{}:
 	default: // one that is waiting is enough
 	}
-	if err := c.await(ctx, after, change.Prune); err != nil {
-		return registry.State{}, err
-	}
+	err := c.await(ctx, after, change.Prune)
 	if change.Prune {
-		// The next start is an ordinary one.
-		if err := c.configure(after, false); err != nil {
-			return registry.State{}, err
-		}
+		// The next start is an ordinary one, however this one went: a prune that fails must not keep the registry away.
+		err = errors.Join(err, c.configure(after, false))
+	}
+	if err != nil {
+		return registry.State{}, err
 	}
 	// Who pulls is led to a cache that is there, and away from one before it goes for good.
 	if err := c.mirrors(after.Caches); err != nil {
