@@ -7,9 +7,9 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -34,6 +34,9 @@ func (c Cache) serve(ctx context.Context, dataDir string, mux *http.ServeMux) er
 		return err
 	}
 	s := &source{kept: kept, open: func() (http.Handler, error) {
+		if err := reachable(ctx, c.URL); err != nil {
+			return nil, err
+		}
 		config := c.config(dir)
 		forever := time.Duration(0) // what is in nobody's way may stay
 		config.Proxy = configuration.Proxy{RemoteURL: c.URL, Username: c.Username, Password: c.Password, TTL: &forever}
@@ -50,6 +53,25 @@ func (c Cache) config(dir string) *configuration.Configuration {
 	config := base(dir)
 	config.HTTP.Prefix = "/" + c.Name + "/"
 	return config
+}
+
+// answerWithin is how long a registry may take until it counts as away.
+const answerWithin = 5 * time.Second
+
+// reachable is nil when a registry answers, whatever it says. The library asks without a limit of time, and what it has
+// begun before it fails goes on for good (registry/handlers/app.go, NewApp).
+func reachable(ctx context.Context, registry string) error {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, registry+"/v2/", nil)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	return answer.Body.Close()
 }
 
 // source is what a cache answers with: all that its registry has, or what was kept of it while that cannot be reached.
@@ -84,18 +106,17 @@ func (s *source) now() http.Handler {
 	return all
 }
 
-// used notes when a blob was last served, by its file's time.
+// used notes when a blob or a manifest, which is a blob, too, was last served: by its file's time.
 type used struct {
 	next http.Handler
 	dir  string
 }
 
 func (u used) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if _, text, found := strings.Cut(r.URL.Path, "/blobs/"); found && r.Method == http.MethodGet {
-		if d, err := digest.Parse(text); err == nil {
-			now := time.Now()
-			_ = os.Chtimes(blobFile(u.dir, d), now, now) // it may not be here yet
-		}
+	// A path that ends in a digest asks for what has it.
+	if d, err := digest.Parse(path.Base(r.URL.Path)); err == nil && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		now := time.Now()
+		_ = os.Chtimes(blobFile(u.dir, d), now, now) // it may not be here yet
 	}
 	u.next.ServeHTTP(w, r)
 }
@@ -153,7 +174,7 @@ func sweep(dir string, limit int64, remove func(digest.Digest) error) error {
 }
 
 func blobsIn(dir string) (blobs []blob, total int64, err error) {
-	err = filepath.WalkDir(blobsDir(dir), func(path string, entry fs.DirEntry, err error) error {
+	err = filepath.WalkDir(blobsDir(dir), func(file string, entry fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // nothing is there yet, or not any more
 		}
@@ -167,7 +188,7 @@ func blobsIn(dir string) (blobs []blob, total int64, err error) {
 		if err != nil {
 			return err
 		}
-		encoded := filepath.Dir(path)
+		encoded := filepath.Dir(file)
 		algorithm := filepath.Base(filepath.Dir(filepath.Dir(encoded)))
 		d := digest.NewDigestFromEncoded(digest.Algorithm(algorithm), filepath.Base(encoded))
 		if d.Validate() != nil {
