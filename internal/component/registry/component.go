@@ -56,6 +56,7 @@ type Component struct {
 	mu      sync.Mutex
 	said    settings
 	serving chan struct{} // closed while the process answers, with what is said
+	warning string        // what could not be made known
 }
 
 // New returns the component; nothing is touched before Prepare.
@@ -99,8 +100,11 @@ func (c *Component) Prepare(context.Context) error {
 	if !s.wanted() {
 		return nil
 	}
+	// Where a user has written something since, the registry and the other caches go on.
 	if err := c.mirrors(s.Caches); err != nil {
-		return fmt.Errorf("make caches known: %w", err)
+		c.mu.Lock()
+		c.warning = err.Error()
+		c.mu.Unlock()
 	}
 	return c.configure(s, false)
 }
@@ -126,6 +130,13 @@ func (c *Component) configure(s settings, prune bool) error {
 
 // Wanted says whether there is anything to run.
 func (c *Component) Wanted() bool { return c.settings().wanted() }
+
+// Warning implements supervisor.Warner.
+func (c *Component) Warning() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.warning
+}
 
 // CheckHealth implements supervisor.HealthChecker: what is not wanted is well.
 func (c *Component) CheckHealth(ctx context.Context) error {
@@ -211,35 +222,48 @@ func (c *Component) Change(ctx context.Context, change registry.Change) (registr
 	if err := c.possible(ctx, change, before, after); err != nil {
 		return registry.State{}, err
 	}
-	if err := errors.Join(after.write(settingsFile(c.o)), c.configure(after, change.Prune)); err != nil {
+	if err := c.apply(after, change.Prune); err != nil {
 		return registry.State{}, fmt.Errorf("change the registry: %w", err)
 	}
-	c.answers(false)
-	c.mu.Lock()
-	c.said = after
-	c.mu.Unlock()
-	select {
-	case c.changed <- struct{}{}:
-	default: // one that is waiting is enough
+	if err := c.await(ctx, after, change.Prune); err != nil {
+		// What was there before is wanted again.
+		return registry.State{}, errors.Join(err, c.apply(before, false))
 	}
-	err := c.await(ctx, after, change.Prune)
 	if change.Prune {
-		// The next start is an ordinary one, however this one went: a prune that fails must not keep the registry away.
-		err = errors.Join(err, c.configure(after, false))
-	}
-	if err != nil {
-		return registry.State{}, err
+		// The next start is an ordinary one.
+		if err := c.configure(after, false); err != nil {
+			return registry.State{}, err
+		}
 	}
 	// Who pulls is led to a cache that is there, and away from one before it goes for good.
 	if err := c.mirrors(after.Caches); err != nil {
 		return registry.State{}, err
 	}
+	c.mu.Lock()
+	c.warning = ""
+	c.mu.Unlock()
 	if change.RemoveCache != "" {
 		if err := os.RemoveAll(cacheDir(c.o, change.RemoveCache)); err != nil {
 			return registry.State{}, fmt.Errorf("remove the cache of %s: %w", change.RemoveCache, err)
 		}
 	}
 	return c.State()
+}
+
+// apply makes these the settings, and has the process start with them.
+func (c *Component) apply(s settings, prune bool) error {
+	if err := errors.Join(s.write(settingsFile(c.o)), c.configure(s, prune)); err != nil {
+		return err
+	}
+	c.answers(false)
+	c.mu.Lock()
+	c.said = s
+	c.mu.Unlock()
+	select {
+	case c.changed <- struct{}{}:
+	default: // one that is waiting is enough
+	}
+	return nil
 }
 
 func cacheDir(o Options, name string) string { return filepath.Join(dataDir(o), "caches", name) }
