@@ -310,11 +310,17 @@ func restartPolicies(b box) {
 		}
 		return err
 	})
-	pid := b.containerPID("never")
+	pid, dockerd := b.containerPID("never"), b.status().PIDOf("dockerd")
 	if _, err := b.Kill("dockerd"); err != nil {
 		b.t.Fatal(err)
 	}
-	b.ready(30*time.Second, "after kill -9 of dockerd")
+	b.eventually(30*time.Second, "another dockerd answers", func() error {
+		if b.status().PIDOf("dockerd") == dockerd {
+			return errors.New("the old one is not missed yet")
+		}
+		_, err := b.Docker(b.t.Context(), "ps")
+		return err
+	})
 	if after := b.containerPID("never"); after != pid {
 		b.t.Errorf("a container had pid %s, and %s after kill -9 of dockerd", pid, after)
 	}

@@ -110,16 +110,20 @@ func (c *Component) Run(ctx context.Context, ready func()) error {
 		return err
 	}
 	m := &switchable{}
-	inUse := make(chan struct{}, 1)
+	inUse, docker := make(chan struct{}, 1), make(chan struct{}, 1)
 	var once sync.Once
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return serveTLS(ctx, listener, c.options.PKIDir, m, c.options.Logger) })
 	group.Go(func() error { return watchFile(ctx, c.options.InUseFile, inUse) })
 	group.Go(func() error {
+		c.watchDocker(ctx, docker)
+		return nil
+	})
+	group.Go(func() error {
 		return c.reconnect(ctx, func(b *backend, connected func()) error {
 			m.current.Store(c.mirror(b, g))
 			defer m.current.Store(nil)
-			return c.session(ctx, b, g, inUse, func() {
+			return c.session(ctx, b, g, inUse, docker, func() {
 				connected()
 				once.Do(ready)
 			})
@@ -188,7 +192,7 @@ func (c *Component) reconnect(ctx context.Context, session func(b *backend, conn
 }
 
 // session guards the images of one connection until it breaks or ctx is done.
-func (c *Component) session(ctx context.Context, b *backend, g *guard, inUse <-chan struct{}, connected func()) error {
+func (c *Component) session(ctx context.Context, b *backend, g *guard, inUse, docker <-chan struct{}, connected func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	// First the events, then the list: nothing happens unseen in between.
@@ -209,7 +213,7 @@ func (c *Component) session(ctx context.Context, b *backend, g *guard, inUse <-c
 	defer cancel()
 	sweep.Go(func() { sweepStuck(ctx, b.ingests, c.options.Logger) })
 
-	var due <-chan time.Time
+	var due, listDue <-chan time.Time
 	for {
 		var err error
 		select {
@@ -222,6 +226,13 @@ func (c *Component) session(ctx context.Context, b *backend, g *guard, inUse <-c
 		case <-inUse:
 			c.readNeeds(g)
 			err = g.reconcile(ctx)
+		case <-docker:
+			if listDue == nil {
+				listDue = time.After(gather)
+			}
+		case <-listDue:
+			listDue = nil
+			err = c.dockerChanged(ctx, g)
 		case <-due:
 			due = nil
 			err = g.restoreDue(ctx)

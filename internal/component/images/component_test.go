@@ -53,7 +53,7 @@ func start(t *testing.T, f *fake, sessions <-chan testSession) (c *Component, re
 	done := make(chan error, 1)
 	go func() {
 		done <- c.reconnect(ctx, func(b *backend, connected func()) error {
-			return c.session(ctx, b, g, nil, func() {
+			return c.session(ctx, b, g, nil, nil, func() {
 				connected()
 				ready.Add(1)
 			})

@@ -8,8 +8,39 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/moby/moby/api/types/events"
+	"github.com/moby/moby/client"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/boxyard/boxyard/internal/container"
 )
+
+// gather is how long to wait after a container comes or goes for others that do.
+const gather = 200 * time.Millisecond
+
+// watchDocker tells changed when Docker's containers may have changed, until ctx is done. containerd knows a container of
+// Docker's only from its first start on, and one that was created and not started needs its image as well.
+func (c *Component) watchDocker(ctx context.Context, changed chan<- struct{}) {
+	if c.options.DockerSocket == "" {
+		return
+	}
+	tell := func() {
+		select {
+		case changed <- struct{}{}:
+		default: // one that is waiting is enough
+		}
+	}
+	container.Watch{
+		Socket:    c.options.DockerSocket,
+		Connected: func(*client.Client) { tell() },
+		Lost:      func() {},
+		Event: func(e events.Message) {
+			if e.Action == events.ActionCreate || e.Action == events.ActionDestroy {
+				tell()
+			}
+		},
+	}.Run(ctx)
+}
 
 // dockerImages gives the targets of the images of Docker's containers, running or not. Docker's
 // containers in containerd do not name their image, so dockerd is asked.
