@@ -131,7 +131,7 @@ func (k kube) remove(ctx context.Context, label string) error {
 	if _, err := k.do(ctx, http.MethodDelete, pods+"?gracePeriodSeconds=0&"+selector, nil); err != nil {
 		return err
 	}
-	return until(ctx, func(ctx context.Context) error {
+	return every(ctx, 100*time.Millisecond, func(ctx context.Context) error {
 		answer, err := k.do(ctx, http.MethodGet, pods+"?"+selector, nil)
 		if err != nil {
 			return err

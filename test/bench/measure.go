@@ -93,7 +93,12 @@ func seconds(result harness.Result, err error) ([]float64, error) {
 
 // until calls check every two milliseconds until it gives nil, and returns its last error when ctx ends.
 func until(ctx context.Context, check func(context.Context) error) error {
-	tick := time.NewTicker(2 * time.Millisecond)
+	return every(ctx, 2*time.Millisecond, check)
+}
+
+// every is until for what needs no such haste.
+func every(ctx context.Context, pause time.Duration, check func(context.Context) error) error {
+	tick := time.NewTicker(pause)
 	defer tick.Stop()
 	for {
 		err := check(ctx)
