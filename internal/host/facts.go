@@ -52,6 +52,14 @@ type Process struct {
 	Name string
 }
 
+// String names the process for people: "nginx (pid 812)", or that it is not known.
+func (p Process) String() string {
+	if p.PID == 0 {
+		return unknownOwner
+	}
+	return fmt.Sprintf("%s (pid %d)", p.Name, p.PID)
+}
+
 // Detect looks at the machine. As root it tries to load the kernel modules that
 // the parts need and that are not there; one that cannot be loaded is a fact and no error.
 func Detect(ctx context.Context) (Facts, error) {

@@ -123,6 +123,18 @@ func Holders(port int, addresses ...netip.Addr) ([]Listener, error) {
 	return holders, nil
 }
 
+// LoopbackHolder names who keeps others from listening on this TCP port of loopback, for people: "nginx (pid 812)".
+// That it cannot be found out is no error of its own.
+func LoopbackHolder(port int) string {
+	holders, _ := Holders(port, netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback())
+	for _, l := range holders {
+		if l.Owner.PID != 0 {
+			return l.Owner.String()
+		}
+	}
+	return unknownOwner
+}
+
 func (l Listener) blocks(network string, port int, wanted []netip.Addr) bool {
 	if l.Network != network || int(l.Address.Port()) != port {
 		return false

@@ -173,10 +173,7 @@ func Passing(f *fault.Error) bool {
 }
 
 func portFault(f Facts, c config.Config, l Listener) *fault.Error {
-	port, by := int(l.Address.Port()), unknownOwner
-	if l.Owner.PID != 0 {
-		by = fmt.Sprintf("%s (pid %d)", l.Owner.Name, l.Owner.PID)
-	}
+	port, by := int(l.Address.Port()), l.Owner.String()
 	e := &fault.Error{Code: "port-in-use", Summary: fmt.Sprintf("port %d is in use by %s", port, by)}
 	if port == c.APIPort {
 		e.Hint = fmt.Sprintf("boxyard up --api-port %d", f.freePort(port+1))

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"strconv"
 	"syscall"
 
@@ -38,16 +37,8 @@ func taken(port int, err error) string {
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Sprintf("port %d cannot be had, so names under .localhost are not served: %v", port, err)
 	}
-	by := "another process"
-	// Who it is helps; that it cannot be found out is no error of its own.
-	holders, _ := host.Holders(port, netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback())
-	for _, h := range holders {
-		if h.Owner.PID != 0 {
-			by = fmt.Sprintf("%s (pid %d)", h.Owner.Name, h.Owner.PID)
-			break
-		}
-	}
-	return fmt.Sprintf("port %d is in use by %s, so names under .localhost are not served; stop it, or set frontDoor.port in config.yaml", port, by)
+	return fmt.Sprintf("port %d is in use by %s, so names under .localhost are not served; stop it, or set frontDoor.port in config.yaml",
+		port, host.LoopbackHolder(port))
 }
 
 func claimed(port int, container string) string {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -294,17 +293,8 @@ func (c *Component) possible(ctx context.Context, change registry.Change, before
 }
 
 func taken(port int, err error) error {
-	by := "another process"
-	// Who it is helps; that it cannot be found out is no error of its own.
-	holders, _ := host.Holders(port, netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback())
-	for _, h := range holders {
-		if h.Owner.PID != 0 {
-			by = fmt.Sprintf("%s (pid %d)", h.Owner.Name, h.Owner.PID)
-			break
-		}
-	}
 	return &fault.Error{
-		Code: "port-in-use", Summary: fmt.Sprintf("port %d is in use by %s", port, by),
+		Code: "port-in-use", Summary: fmt.Sprintf("port %d is in use by %s", port, host.LoopbackHolder(port)),
 		Hint: "boxyard registry on --port 5001", Cause: err,
 	}
 }
