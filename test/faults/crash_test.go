@@ -68,6 +68,9 @@ func (y yard) crash(victim string, o operation, rounds int) {
 		}
 	}
 	y.t.Logf("an undisturbed %s takes %v; %d of %d were acknowledged", o.name, usual.Round(time.Millisecond), acknowledged, rounds)
+	if rounds == crashes && acknowledged == 0 {
+		y.t.Error("no round was acknowledged, so that nothing acknowledged is lost was not tried")
+	}
 	y.prune()
 	y.poll(45*time.Second, "there is no more than before", func() error {
 		return before.compare(y.belongings())
@@ -120,7 +123,8 @@ func (y yard) round(victim string, o operation, round int, usual time.Duration) 
 		result, err := y.Exec(ctx, o.start(round))
 		ended <- end{result, err}
 	}()
-	moment := time.Duration(rand.Int64N(int64(usual)))
+	// Also just after it ended: what was acknowledged a moment ago is there after the kill.
+	moment := time.Duration(rand.Int64N(int64(usual + usual/2)))
 	y.wait(moment)
 	if n, err := y.Kill(victim); err != nil || n != 1 {
 		y.t.Fatalf("round %d: %d processes of %s killed: %v", round, n, victim, err)

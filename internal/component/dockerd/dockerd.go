@@ -145,20 +145,6 @@ func (c *Component) spec(context.Context) (process.Spec, error) {
 	}, nil
 }
 
-// clear takes away what a dockerd that was killed has left halfway.
-func (c *Component) clear(ctx context.Context) {
-	records := filepath.Join(c.o.Layout.DataOf("docker"), "buildkit", "metadata_v2.db")
-	err := errors.Join(
-		stepsOf(c.o).clear(ctx),
-		clearLeasesAt(ctx, records, c.o.Layout.ContainerdSocket()),
-		clearOrphans(networksFile(c.o), c.o.Bridge, deleteLink),
-	)
-	if err != nil {
-		// What is left over is no reason to go without Docker.
-		slog.WarnContext(ctx, "what was cut short when dockerd ended has left something", "error", err)
-	}
-}
-
 // environment is the complete environment. PATH leads to runc, nft, and git for build contexts.
 func environment(o Options) []string {
 	return []string{

@@ -12,7 +12,6 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
-	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/leases"
 )
 
@@ -25,17 +24,13 @@ const (
 // snapshot first and writes its own record when the snapshot is there (moby/buildkit cache/manager.go); after a kill
 // between the two nobody deletes the lease, and the snapshot stays for good. records is BuildKit's own database. No
 // dockerd may run.
-func clearLeases(ctx context.Context, records string, manager leases.Manager) error {
+func clearLeases(ctx context.Context, records string, manager leases.Manager, held []leases.Lease) error {
 	known, err := buildRecords(records)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("read BuildKit's records: %w", err)
-	}
-	held, err := manager.List(ctx)
-	if err != nil {
-		return fmt.Errorf("list leases: %w", err)
 	}
 	var errs []error
 	for _, lease := range held {
@@ -82,16 +77,4 @@ func buildRecords(file string) (map[string]bool, error) {
 		})
 	})
 	return known, err
-}
-
-// clearLeasesAt is clearLeases with the containerd at socket.
-func clearLeasesAt(ctx context.Context, records, socket string) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	cli, err := containerd.New(socket, containerd.WithDefaultNamespace(imageNamespace), containerd.WithTimeout(2*time.Second))
-	if err != nil {
-		return fmt.Errorf("connect to containerd: %w", err)
-	}
-	defer cli.Close()
-	return clearLeases(ctx, records, cli.LeasesService())
 }

@@ -13,11 +13,13 @@ import (
 
 type fakeLeases struct {
 	leases.Manager
-	held    []leases.Lease
-	deleted []string
+	resources map[string][]leases.Resource
+	deleted   []string
 }
 
-func (f *fakeLeases) List(context.Context, ...string) ([]leases.Lease, error) { return f.held, nil }
+func (f *fakeLeases) ListResources(_ context.Context, l leases.Lease) ([]leases.Resource, error) {
+	return f.resources[l.ID], nil
+}
 
 func (f *fakeLeases) Delete(_ context.Context, l leases.Lease, _ ...leases.DeleteOpt) error {
 	f.deleted = append(f.deleted, l.ID)
@@ -42,7 +44,8 @@ func TestClearLeases(t *testing.T) {
 		t.Fatal(err)
 	}
 	flat := map[string]string{labelFlat: "2026-01-01T00:00:00Z"}
-	manager := &fakeLeases{held: []leases.Lease{
+	manager := &fakeLeases{}
+	held := []leases.Lease{
 		{ID: known, Labels: flat},
 		{ID: known + "-view", Labels: flat},
 		{ID: forgotten, Labels: flat},
@@ -50,8 +53,8 @@ func TestClearLeases(t *testing.T) {
 		{ID: "boxyard-images", Labels: flat},
 		{ID: "ccccccccccccccccccccccccc"}, // without the label it is another's
 		{ID: "ddddddddddddddddddddddddd", Labels: map[string]string{labelFlat: "x", labelExpire: "2026-01-02T00:00:00Z"}},
-	}}
-	if err := clearLeases(t.Context(), file, manager); err != nil {
+	}
+	if err := clearLeases(t.Context(), file, manager, held); err != nil {
 		t.Fatal(err)
 	}
 	if want := []string{forgotten, forgotten + "-variants"}; !slices.Equal(manager.deleted, want) {
@@ -61,8 +64,9 @@ func TestClearLeases(t *testing.T) {
 
 // Without records nothing is known, so nothing is forgotten.
 func TestClearLeasesWithoutRecords(t *testing.T) {
-	manager := &fakeLeases{held: []leases.Lease{{ID: "bbbbbbbbbbbbbbbbbbbbbbbbb", Labels: map[string]string{labelFlat: "x"}}}}
-	if err := clearLeases(t.Context(), filepath.Join(t.TempDir(), "none"), manager); err != nil || len(manager.deleted) > 0 {
+	manager := &fakeLeases{}
+	held := []leases.Lease{{ID: "bbbbbbbbbbbbbbbbbbbbbbbbb", Labels: map[string]string{labelFlat: "x"}}}
+	if err := clearLeases(t.Context(), filepath.Join(t.TempDir(), "none"), manager, held); err != nil || len(manager.deleted) > 0 {
 		t.Errorf("deleted %q: %v", manager.deleted, err)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -21,17 +20,19 @@ const (
 
 // clearOrphans removes records of the bridge driver that libnetwork has no record of. The driver writes first
 // (moby daemon/libnetwork/network.go, createEndpoint), so a kill between the two leaves its half. With a network
-// that was being made goes its interface, by deleteLink. An endpoint is worse: dockerd restores the rules of its
-// address, gives the address to another, and that one's start fails with "rule exists", until somebody deletes the
-// record. No dockerd may run. The records of the bridge that the component network makes are not touched.
-func clearOrphans(file, ownBridge string, deleteLink func(name string) error) error {
+// that was being made goes its bridge, by deleteLink; it returns the names of those. An endpoint is worse: dockerd
+// restores the rules of its address, gives the address to another, and that one's start fails with "rule exists",
+// until somebody deletes the record. No dockerd may run. The records of the bridge that the component network makes
+// are not touched.
+func clearOrphans(file, ownBridge string, deleteLink func(name string) error) ([]string, error) {
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return nil, nil
 	}
 	db, err := bolt.Open(file, 0o600, &bolt.Options{Timeout: 3 * time.Second})
 	if err != nil {
-		return fmt.Errorf("open Docker's networks: %w", err)
+		return nil, fmt.Errorf("open Docker's networks: %w", err)
 	}
+	var links []string
 	err = db.Update(func(tx *bolt.Tx) error {
 		bucket := tx.Bucket([]byte(storeBucket))
 		if bucket == nil {
@@ -44,8 +45,9 @@ func clearOrphans(file, ownBridge string, deleteLink func(name string) error) er
 		for key, link := range found {
 			if link != "" {
 				if err := deleteLink(link); err != nil {
-					return fmt.Errorf("delete the interface %s: %w", link, err)
+					return fmt.Errorf("delete the bridge %s: %w", link, err)
 				}
+				links = append(links, link)
 			}
 			if err := bucket.Delete([]byte(key)); err != nil {
 				return err
@@ -54,9 +56,9 @@ func clearOrphans(file, ownBridge string, deleteLink func(name string) error) er
 		return nil
 	})
 	if err = errors.Join(err, db.Close()); err != nil {
-		return fmt.Errorf("clear Docker's networks of halves: %w", err)
+		return links, fmt.Errorf("clear Docker's networks of halves: %w", err)
 	}
-	return nil
+	return links, nil
 }
 
 // orphans are keys, with the interface that belongs to each, or "".
@@ -96,16 +98,4 @@ func orphans(bucket *bolt.Bucket, ownBridge string) (map[string]string, error) {
 
 func networksFile(o Options) string {
 	return filepath.Join(o.Layout.DataOf("docker"), "network", "files", "local-kv.db")
-}
-
-// deleteLink is content when there is no such interface.
-func deleteLink(name string) error {
-	link, err := netlink.LinkByName(name)
-	if _, missing := errors.AsType[netlink.LinkNotFoundError](err); missing {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return netlink.LinkDel(link)
 }

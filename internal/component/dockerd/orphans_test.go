@@ -46,13 +46,13 @@ func TestClearOrphans(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	var links []string
-	err = clearOrphans(file, "boxyard1", func(name string) error {
-		links = append(links, name)
+	var deleted []string
+	links, err := clearOrphans(file, "boxyard1", func(name string) error {
+		deleted = append(deleted, name)
 		return nil
 	})
-	if err != nil || !slices.Equal(links, []string{"br-n2"}) {
-		t.Errorf("interfaces deleted: %q, %v", links, err)
+	if want := []string{"br-n2"}; err != nil || !slices.Equal(links, want) || !slices.Equal(deleted, want) {
+		t.Errorf("bridges deleted: %q, told %q, %v", deleted, links, err)
 	}
 	if db, err = bolt.Open(file, 0o600, &bolt.Options{ReadOnly: true}); err != nil {
 		t.Fatal(err)
@@ -73,7 +73,7 @@ func TestClearOrphans(t *testing.T) {
 }
 
 func TestClearOrphansWithoutRecords(t *testing.T) {
-	if err := clearOrphans(filepath.Join(t.TempDir(), "none"), "boxyard1", nil); err != nil {
+	if _, err := clearOrphans(filepath.Join(t.TempDir(), "none"), "boxyard1", nil); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,0 +1,62 @@
+package dockerd
+
+import (
+	"slices"
+	"testing"
+)
+
+func TestStrays(t *testing.T) {
+	present := []bridge{{name: "br-recorded"}, {name: "br-before"}, {name: "br-later"}, {name: "br-used", used: true}}
+	recorded := []string{"boxyard1", "br-recorded"}
+	for name, c := range map[string]struct {
+		known          []string
+		first          bool
+		stray, foreign []string
+	}{
+		"the first launch deletes nothing": {first: true, foreign: []string{"br-before", "br-later", "br-used"}},
+		"what came since the last launch": {
+			known: []string{"br-before", "br-gone"}, stray: []string{"br-later"}, foreign: []string{"br-before", "br-used"},
+		},
+	} {
+		stray, foreign := strays(present, recorded, c.known, c.first)
+		if !slices.Equal(stray, c.stray) || !slices.Equal(foreign, c.foreign) {
+			t.Errorf("%s: stray %q, foreign %q", name, stray, foreign)
+		}
+	}
+}
+
+func TestForgetRules(t *testing.T) {
+	const listed = `table ip docker-bridges {
+	map filter-forward-in-jumps {
+		type ifname : verdict
+		elements = { "boxyard1" : jump filter-forward-in__boxyard1,
+			     "br-aa" : jump filter-forward-in__br-aa, "br-aab" : jump filter-forward-in__br-aab }
+	}
+
+	map nat-postrouting-out-jumps {
+		type ifname : verdict
+		elements = { "br-aa" : jump nat-postrouting-out__br-aa }
+	}
+
+	chain filter-FORWARD {
+		type filter hook forward priority filter; policy accept;
+		oifname vmap @filter-forward-in-jumps
+	}
+
+	chain filter-forward-in__br-aa {
+		counter packets 0 bytes 0 drop comment "br-aa : x"
+	}
+
+	chain filter-forward-in__br-aab {
+	}
+}
+`
+	const want = `delete element ip docker-bridges filter-forward-in-jumps { "br-aa" }
+delete element ip docker-bridges nat-postrouting-out-jumps { "br-aa" }
+flush chain ip docker-bridges filter-forward-in__br-aa
+delete chain ip docker-bridges filter-forward-in__br-aa
+`
+	if got := forgetRules(listed, "ip", []string{"br-aa", "br-cc"}); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}

@@ -1,0 +1,69 @@
+package dockerd
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/leases"
+	"github.com/containerd/containerd/v2/core/sandbox"
+)
+
+type fakeSandboxes struct {
+	sandbox.Store
+	ids []string
+}
+
+func (f fakeSandboxes) List(context.Context, ...string) ([]sandbox.Sandbox, error) {
+	var all []sandbox.Sandbox
+	for _, id := range f.ids {
+		all = append(all, sandbox.Sandbox{ID: id})
+	}
+	return all, nil
+}
+
+func TestClearUnfinishedContainers(t *testing.T) {
+	now := time.Now()
+	id := func(digit string) string { return strings.Repeat(digit, 64) }
+	whole, pod, early, half, other, young, old := id("1"), id("2"), id("3"), id("4"), id("5"), id("6"), id("7")
+	dir := t.TempDir()
+	for _, path := range []string{whole, half + "/checkpoints", other + "/file", "network"} {
+		if err := os.MkdirAll(filepath.Join(dir, path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, whole, "config.v2.json"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	init := func(id, suffix string) []leases.Resource {
+		return []leases.Resource{{ID: id + suffix, Type: "snapshots/overlayfs"}}
+	}
+	manager := &fakeLeases{resources: map[string][]leases.Resource{
+		whole: init(whole, "-init"), pod: init(pod, ""), early: init(early, "-init-key"), half: init(half, "-init"), other: init(other, ""),
+	}}
+	held := []leases.Lease{
+		{ID: whole}, {ID: pod}, {ID: early}, {ID: half}, {ID: other},
+		{ID: young, CreatedAt: now.Add(-time.Second)}, {ID: old, CreatedAt: now.Add(-time.Minute)},
+		{ID: id("8"), Labels: map[string]string{"a": "b"}}, {ID: "boxyard-images"},
+	}
+	err := unfinished{dir, manager, fakeSandboxes{ids: []string{pod}}, now}.clear(t.Context(), held)
+	if want := []string{early, half, old}; !slices.Equal(manager.deleted, want) {
+		t.Errorf("leases deleted: %q, want %q", manager.deleted, want)
+	}
+	// A directory with something in it is kept, and said.
+	if err == nil || !strings.Contains(err.Error(), other) {
+		t.Errorf("error: %v", err)
+	}
+	var left []string
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		left = append(left, e.Name())
+	}
+	if want := []string{whole, other, "network"}; err != nil || !slices.Equal(left, want) {
+		t.Errorf("left: %q, want %q, %v", left, want, err)
+	}
+}
