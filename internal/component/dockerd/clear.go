@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/containerd/api/services/tasks/v1"
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/errdefs"
 )
 
 // clear takes away what a dockerd that was killed has left halfway. No dockerd runs.
@@ -54,8 +55,18 @@ func clearRecords(ctx context.Context, o Options) error {
 	return errors.Join(
 		clearRootfs(ctx, rootfsDir(o), mounted, cli.TaskService()),
 		unfinished{containers, manager, cli.SandboxStore(), time.Now()}.clear(ctx, held),
-		clearLeases(ctx, filepath.Join(o.Layout.DataOf("docker"), "buildkit", "metadata_v2.db"), manager, held),
+		clearLeases(ctx, filepath.Join(o.Layout.DataOf("docker"), "buildkit", "metadata_v2.db"), manager, held, hasSnapshot(cli)),
 	)
+}
+
+func hasSnapshot(cli *containerd.Client) func(ctx context.Context, name string) (bool, error) {
+	return func(ctx context.Context, name string) (bool, error) {
+		_, err := cli.SnapshotService("overlayfs").Stat(ctx, name)
+		if errdefs.IsNotFound(err) {
+			return false, nil
+		}
+		return err == nil, err
+	}
 }
 
 // clearRootfs unmounts the file systems of containers without a task: those that do not run.

@@ -22,9 +22,10 @@ const (
 
 // clearLeases deletes the leases by which BuildKit holds snapshots that it does not know of. It makes the lease of a
 // snapshot first and writes its own record when the snapshot is there (moby/buildkit cache/manager.go); after a kill
-// between the two nobody deletes the lease, and the snapshot stays for good. records is BuildKit's own database. No
-// dockerd may run.
-func clearLeases(ctx context.Context, records string, manager leases.Manager, held []leases.Lease) error {
+// between the two nobody deletes the lease, and the snapshot stays for good. Likewise the lease of a snapshot that it
+// was about to commit (cache/refs.go, finalize): when the record goes, that lease is passed over. records is BuildKit's
+// own database, snapshot says whether there is one of that name. No dockerd may run.
+func clearLeases(ctx context.Context, records string, manager leases.Manager, held []leases.Lease, snapshot func(ctx context.Context, name string) (bool, error)) error {
 	known, err := buildRecords(records)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -34,17 +35,38 @@ func clearLeases(ctx context.Context, records string, manager leases.Manager, he
 	}
 	var errs []error
 	for _, lease := range held {
-		if !isForgotten(lease, known) {
-			continue
+		forgotten := isForgotten(lease, known)
+		if known[lease.ID].uncommitted {
+			forgotten, err = isEmpty(ctx, lease, manager, snapshot)
+			errs = append(errs, err)
 		}
-		errs = append(errs, manager.Delete(ctx, lease))
+		if forgotten {
+			errs = append(errs, manager.Delete(ctx, lease))
+		}
 	}
 	return errors.Join(errs...)
 }
 
+// isEmpty says that nothing of what the lease names is there.
+func isEmpty(ctx context.Context, lease leases.Lease, manager leases.Manager, snapshot func(context.Context, string) (bool, error)) (bool, error) {
+	resources, err := manager.ListResources(ctx, lease)
+	if err != nil {
+		return false, fmt.Errorf("list what the lease %s holds: %w", lease.ID, err)
+	}
+	for _, r := range resources {
+		if !strings.HasPrefix(r.Type, "snapshots/") {
+			return false, nil
+		}
+		if there, err := snapshot(ctx, r.ID); err != nil || there {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
 // isForgotten knows BuildKit's leases by its label and by their names: the name of a record, alone or with the suffix
 // of its view or of its variants. A lease that expires goes by itself.
-func isForgotten(lease leases.Lease, known map[string]bool) bool {
+func isForgotten(lease leases.Lease, known map[string]buildRecord) bool {
 	if lease.Labels[labelFlat] == "" || lease.Labels[labelExpire] != "" {
 		return false
 	}
@@ -52,11 +74,17 @@ func isForgotten(lease leases.Lease, known map[string]bool) bool {
 	for _, suffix := range []string{"-view", "-variants"} {
 		id = strings.TrimSuffix(id, suffix)
 	}
-	return regexp.MustCompile(`^[a-z0-9]{25}$`).MatchString(id) && !known[id] // the form of moby/buildkit identity.NewID
+	_, ok := known[id]
+	return !ok && regexp.MustCompile(`^[a-z0-9]{25}$`).MatchString(id) // the form of moby/buildkit identity.NewID
 }
 
-// buildRecords names the records of BuildKit's cache (moby/buildkit cache/metadata).
-func buildRecords(file string) (map[string]bool, error) {
+// buildRecord is what there is to know of one of BuildKit's.
+type buildRecord struct {
+	uncommitted bool // its snapshot is that of another record still
+}
+
+// buildRecords are the records of BuildKit's cache, by name (moby/buildkit cache/metadata).
+func buildRecords(file string) (map[string]buildRecord, error) {
 	if _, err := os.Stat(file); err != nil {
 		return nil, err
 	}
@@ -65,14 +93,15 @@ func buildRecords(file string) (map[string]bool, error) {
 		return nil, err
 	}
 	defer db.Close()
-	known := map[string]bool{}
+	known := map[string]buildRecord{}
 	err = db.View(func(tx *bolt.Tx) error {
 		bucket := tx.Bucket([]byte("_main"))
 		if bucket == nil {
 			return errors.New("they have another form than this version of BuildKit gives them")
 		}
 		return bucket.ForEach(func(key, _ []byte) error {
-			known[string(key)] = true
+			record := bucket.Bucket(key)
+			known[string(key)] = buildRecord{uncommitted: record != nil && len(record.Get([]byte("cache.equalMutable"))) > 0}
 			return nil
 		})
 	})

@@ -2,6 +2,7 @@ package dockerd
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -28,6 +29,7 @@ func (f *fakeLeases) Delete(_ context.Context, l leases.Lease, _ ...leases.Delet
 
 func TestClearLeases(t *testing.T) {
 	const known, forgotten = "aaaaaaaaaaaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbbbbbbbbbbb"
+	const committing, committed = "eeeeeeeeeeeeeeeeeeeeeeeee", "fffffffffffffffffffffffff"
 	file := filepath.Join(t.TempDir(), "metadata_v2.db")
 	db, err := bolt.Open(file, 0o600, nil)
 	if err != nil {
@@ -35,8 +37,15 @@ func TestClearLeases(t *testing.T) {
 	}
 	err = db.Update(func(tx *bolt.Tx) error {
 		main, err := tx.CreateBucket([]byte("_main"))
-		if err == nil {
-			_, err = main.CreateBucket([]byte(known))
+		if err != nil {
+			return err
+		}
+		_, err = main.CreateBucket([]byte(known))
+		for _, name := range []string{committing, committed} {
+			record, errCreate := main.CreateBucket([]byte(name))
+			if err = errors.Join(err, errCreate); err == nil {
+				err = record.Put([]byte("cache.equalMutable"), []byte(`{"value":"x"}`))
+			}
 		}
 		return err
 	})
@@ -44,8 +53,14 @@ func TestClearLeases(t *testing.T) {
 		t.Fatal(err)
 	}
 	flat := map[string]string{labelFlat: "2026-01-01T00:00:00Z"}
-	manager := &fakeLeases{}
+	holds := func(snapshot string) []leases.Resource {
+		return []leases.Resource{{ID: snapshot, Type: "snapshots/overlayfs"}}
+	}
+	manager := &fakeLeases{resources: map[string][]leases.Resource{committing: holds("none"), committed: holds("there"), known: holds("none")}}
+	there := func(_ context.Context, name string) (bool, error) { return name == "there", nil }
 	held := []leases.Lease{
+		{ID: committing, Labels: flat},
+		{ID: committed, Labels: flat},
 		{ID: known, Labels: flat},
 		{ID: known + "-view", Labels: flat},
 		{ID: forgotten, Labels: flat},
@@ -54,10 +69,10 @@ func TestClearLeases(t *testing.T) {
 		{ID: "ccccccccccccccccccccccccc"}, // without the label it is another's
 		{ID: "ddddddddddddddddddddddddd", Labels: map[string]string{labelFlat: "x", labelExpire: "2026-01-02T00:00:00Z"}},
 	}
-	if err := clearLeases(t.Context(), file, manager, held); err != nil {
+	if err := clearLeases(t.Context(), file, manager, held, there); err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{forgotten, forgotten + "-variants"}; !slices.Equal(manager.deleted, want) {
+	if want := []string{committing, forgotten, forgotten + "-variants"}; !slices.Equal(manager.deleted, want) {
 		t.Errorf("deleted %q, want %q", manager.deleted, want)
 	}
 }
@@ -66,7 +81,7 @@ func TestClearLeases(t *testing.T) {
 func TestClearLeasesWithoutRecords(t *testing.T) {
 	manager := &fakeLeases{}
 	held := []leases.Lease{{ID: "bbbbbbbbbbbbbbbbbbbbbbbbb", Labels: map[string]string{labelFlat: "x"}}}
-	if err := clearLeases(t.Context(), filepath.Join(t.TempDir(), "none"), manager, held); err != nil || len(manager.deleted) > 0 {
+	if err := clearLeases(t.Context(), filepath.Join(t.TempDir(), "none"), manager, held, nil); err != nil || len(manager.deleted) > 0 {
 		t.Errorf("deleted %q: %v", manager.deleted, err)
 	}
 }

@@ -25,8 +25,12 @@ type bridge struct {
 	used bool // something is attached to it
 }
 
+// vethName is the form of the names of the ends of a container's link (moby daemon/libnetwork/netutils,
+// GenerateIfaceName with the bridge driver's prefix and length); those of pods have a digit more.
+var vethName = regexp.MustCompile(`^veth[0-9a-f]{7}$`)
+
 // clearNetworks takes away networks that were being made: records of which the half is missing, bridges without any
-// record, and what the rules of both leave in dockerd's tables.
+// record, and what the rules of both leave in dockerd's tables; and links of containers that were not moved to them.
 func clearNetworks(ctx context.Context, o Options) error {
 	gone, err := clearOrphans(networksFile(o), o.Bridge, deleteLink)
 	if err != nil {
@@ -36,9 +40,9 @@ func clearNetworks(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	present, err := bridges()
+	links, err := netlink.LinkList()
 	if err != nil {
-		return err
+		return fmt.Errorf("list network interfaces: %w", err)
 	}
 	others := filepath.Join(o.Layout.RunOf(name), "other-bridges")
 	known, err := os.ReadFile(others)
@@ -46,9 +50,9 @@ func clearNetworks(ctx context.Context, o Options) error {
 	if err != nil && !first {
 		return fmt.Errorf("read whose bridges these are: %w", err)
 	}
-	stray, foreign := strays(present, recorded, strings.Fields(string(known)), first)
+	stray, foreign := strays(bridges(links), recorded, strings.Fields(string(known)), first)
 	var errs []error
-	for _, name := range stray {
+	for _, name := range slices.Concat(stray, unmoved(links)) {
 		errs = append(errs, deleteLink(name))
 	}
 	if gone = append(gone, stray...); len(gone) > 0 && o.NFT != "" {
@@ -75,11 +79,7 @@ func strays(present []bridge, recorded, known []string, first bool) (stray, fore
 	return stray, foreign
 }
 
-func bridges() ([]bridge, error) {
-	links, err := netlink.LinkList()
-	if err != nil {
-		return nil, fmt.Errorf("list network interfaces: %w", err)
-	}
+func bridges(links []netlink.Link) []bridge {
 	used := map[int]bool{}
 	for _, l := range links {
 		used[l.Attrs().MasterIndex] = true
@@ -90,7 +90,25 @@ func bridges() ([]bridge, error) {
 			found = append(found, bridge{l.Attrs().Name, used[l.Attrs().Index]})
 		}
 	}
-	return found, nil
+	return found
+}
+
+// unmoved names one end of each container's link of which both ends are here: the other belongs into a container's
+// namespace, to which dockerd moves it in the next moment.
+func unmoved(links []netlink.Link) []string {
+	byIndex := map[int]*netlink.LinkAttrs{}
+	for _, l := range links {
+		if a := l.Attrs(); l.Type() == "veth" && vethName.MatchString(a.Name) && a.NetNsID < 0 {
+			byIndex[a.Index] = a
+		}
+	}
+	var names []string
+	for _, a := range byIndex {
+		if peer := byIndex[a.ParentIndex]; peer != nil && peer.ParentIndex == a.Index && a.Index < peer.Index {
+			names = append(names, a.Name)
+		}
+	}
+	return names
 }
 
 // deleteLink is content when there is no such interface.

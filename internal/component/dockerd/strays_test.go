@@ -3,6 +3,8 @@ package dockerd
 import (
 	"slices"
 	"testing"
+
+	"github.com/vishvananda/netlink"
 )
 
 func TestStrays(t *testing.T) {
@@ -58,5 +60,21 @@ delete chain ip docker-bridges filter-forward-in__br-aa
 `
 	if got := forgetRules(listed, "ip", []string{"br-aa", "br-cc"}); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestUnmoved(t *testing.T) {
+	veth := func(index, peer, namespace int, name string) netlink.Link {
+		attrs := netlink.NewLinkAttrs()
+		attrs.Index, attrs.ParentIndex, attrs.NetNsID, attrs.Name = index, peer, namespace, name
+		return &netlink.Veth{LinkAttrs: attrs}
+	}
+	links := []netlink.Link{
+		veth(11, 10, -1, "veth0123456"), veth(10, 11, -1, "vethabcdef0"),
+		veth(12, 13, 2, "veth1123456"), veth(13, 12, -1, "veth2123456"), // the other end of 12 is elsewhere
+		veth(14, 15, -1, "veth01234567"), veth(15, 14, -1, "eth0"), // of a pod
+	}
+	if got := unmoved(links); !slices.Equal(got, []string{"vethabcdef0"}) {
+		t.Errorf("got %q", got)
 	}
 }
