@@ -18,7 +18,7 @@ import (
 	"github.com/boxyard/boxyard/cluster/internal/informer"
 )
 
-// settle is how long a burst of changes is collected before the file is written.
+// settle is the shortest time between two writes; a burst of changes is collected meanwhile.
 const settle = 100 * time.Millisecond
 
 // file is images-in-use.json (ARCHITECTURE.md, "Contracts").
@@ -51,15 +51,16 @@ func run(ctx context.Context, client kubernetes.Interface, node, path string) er
 		if err := write(path, list(stores)); err != nil {
 			return fmt.Errorf("write the images in use: %w", err)
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-changed:
-		}
+		// In this order, so that one change among none is written at once.
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-time.After(settle):
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
 		}
 	}
 }

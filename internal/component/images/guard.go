@@ -160,7 +160,7 @@ func (g *guard) reconcile(ctx context.Context) error {
 	var errs []error
 	for name, img := range all {
 		all[name], err = g.pin(ctx, img)
-		errs = append(errs, err, g.tidy(ctx, img))
+		errs = append(errs, err, g.tidy(ctx, img), g.nameByDigest(ctx, all[name]))
 	}
 	return errors.Join(append(errs, g.keep(ctx, all))...)
 }
@@ -224,7 +224,7 @@ func (g *guard) changed(ctx context.Context, name string) error {
 	if g.needed[name] {
 		err = errors.Join(err, g.keepOne(ctx, img))
 	}
-	return errors.Join(err, g.tidy(ctx, img))
+	return errors.Join(err, g.tidy(ctx, img), g.nameByDigest(ctx, img))
 }
 
 // deleted is called when an image's record was deleted. restoreDue makes it again.

@@ -84,7 +84,7 @@ func TestNeededImageIsRestoredWithTargetAndLabels(t *testing.T) {
 		}
 		time.Sleep(wait)
 		must(t, g.restoreDue(t.Context()))
-		if d := cmp.Diff([]string{pause, hello}, f.names()); d != "" {
+		if d := cmp.Diff([]string{pause, hello, "docker.io/library/hello@" + target.Digest.String()}, f.names()); d != "" {
 			t.Errorf("images (-want +got):\n%s", d)
 		}
 		if d := cmp.Diff(before, f.images[hello]); d != "" {
