@@ -60,12 +60,6 @@ func (b box) context(files map[string]string) string {
 	return dir
 }
 
-// built is what a container of an image says.
-func (b box) built(image string, command ...string) string {
-	b.t.Helper()
-	return b.docker(append([]string{"run", "--rm", image}, command...)...)
-}
-
 // try runs docker and gives what came of it.
 func (b box) try(args ...string) harness.Result {
 	b.t.Helper()
@@ -92,11 +86,11 @@ COPY --from=make /list /list
 		"a.txt":         "", "b.log": "", "kept.log": "", "secret/key": "",
 	})
 	b.docker("build", "--quiet", "--tag", "stages", dir)
-	if out := b.built("stages", "cat", "/list"); out != "Dockerfile\na.txt\nkept.log" {
+	if out := b.ran("stages", "cat", "/list"); out != "Dockerfile\na.txt\nkept.log" {
 		b.t.Errorf("the context had:\n%s", out)
 	}
 	b.docker("build", "--quiet", "--target", "make", "--tag", "stages:make", dir)
-	if out := b.built("stages:make", "ls", "/src/a.txt"); out != "/src/a.txt" {
+	if out := b.ran("stages:make", "ls", "/src/a.txt"); out != "/src/a.txt" {
 		b.t.Errorf("the stage make has %q", out)
 	}
 }
@@ -113,7 +107,7 @@ set -e
 cat /files/one /files/two >/both
 END
 `))
-	if out := b.built("heredocs", "cat", "/both"); out != "first\nsecond" {
+	if out := b.ran("heredocs", "cat", "/both"); out != "first\nsecond" {
 		b.t.Errorf("the file has %q", out)
 	}
 }
@@ -123,7 +117,7 @@ func buildCacheMounts(b box) {
 		b.docker("build", "--quiet", "--tag", "mounts", b.contextOf(fmt.Sprintf(`FROM boxyard/base
 RUN --mount=type=cache,target=/cache echo %d >>/cache/runs && wc -l </cache/runs >/count
 `, i)))
-		if out := b.built("mounts", "cat", "/count"); strings.TrimSpace(out) != want {
+		if out := b.ran("mounts", "cat", "/count"); strings.TrimSpace(out) != want {
 			b.t.Errorf("after build %s the cache had %q lines", want, out)
 		}
 	}
@@ -157,7 +151,7 @@ RUN --mount=type=secret,id=variable,env=TOKEN test -n "$TOKEN"
 	if strings.Contains(result.Output(), secret) {
 		b.t.Error("the build's output has the secret")
 	}
-	if out := b.built("secrets", "cat", "/length"); strings.TrimSpace(out) != fmt.Sprint(len(secret)) {
+	if out := b.ran("secrets", "cat", "/length"); strings.TrimSpace(out) != fmt.Sprint(len(secret)) {
 		b.t.Errorf("the secret had %q bytes", out)
 	}
 	if out := b.docker("history", "--no-trunc", "secrets"); strings.Contains(out, secret) {
@@ -185,7 +179,7 @@ ssh-add -q /run/key
 	if !strings.HasPrefix(out, "sha256:") {
 		b.t.Errorf("docker build --ssh: %s", out)
 	}
-	if out := b.built("ssh", "cat", "/socket"); !strings.Contains(out, "ssh") {
+	if out := b.ran("ssh", "cat", "/socket"); !strings.Contains(out, "ssh") {
 		b.t.Errorf("SSH_AUTH_SOCK was %q", out)
 	}
 	if out := b.try("build", "--tag", "never", "--no-cache", dir); out.Code == 0 {
@@ -217,7 +211,7 @@ func buildCaches(b box) {
 			b.docker("builder", "prune", "--all", "--force")
 			b.docker(slices.Concat([]string{"buildx", "build", "--quiet", "--tag", image}, some, []string{dir})...)
 			b.docker("push", "--quiet", image)
-			seen = append(seen, b.built(image, "cat", "/random"))
+			seen = append(seen, b.ran(image, "cat", "/random"))
 			b.forget(image)
 		}
 		if seen[0] != seen[1] {
@@ -326,7 +320,7 @@ target "two" {
 	})
 	b.sh("cd " + dir + "; export WHO=one; " + b.Binary + " docker buildx bake -f docker-bake.hcl; " + b.Binary + " docker buildx bake -f compose.yaml three")
 	for _, who := range []string{"one", "two", "three"} {
-		if out := b.built("baked:"+who, "cat", "/who"); out != who {
+		if out := b.ran("baked:"+who, "cat", "/who"); out != who {
 			b.t.Errorf("baked:%s says %q", who, out)
 		}
 	}

@@ -282,7 +282,7 @@ func containerPrunes(b box) {
 	if out := b.docker("images", "--quiet", "--filter", "dangling=true"); out != "" {
 		b.t.Errorf("left are images without a name: %q", out)
 	}
-	if b.built("untagged", "cat", "/n") != "two" {
+	if b.ran("untagged", "cat", "/n") != "two" {
 		b.t.Error("an image with a name went")
 	}
 	b.forget("untagged")

@@ -71,15 +71,10 @@ func (b box) derived(host string) {
 	})
 }
 
-// fails wants a docker command to fail with these words.
+// dockerFails wants a docker command to fail with these words.
 func (b box) dockerFails(words string, args ...string) {
 	b.t.Helper()
-	ctx, cancel := b.limited()
-	defer cancel()
-	result, err := b.Exec(ctx, harness.Command{Name: b.Binary, Args: append([]string{"docker"}, args...)})
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	result := b.try(args...)
 	if result.Code == 0 || !strings.Contains(result.Output(), words) {
 		b.t.Errorf("docker %s: exit code %d, and no %q in:\n%s", strings.Join(args, " "), result.Code, words, result.Output())
 	}
@@ -382,11 +377,7 @@ func (b box) pullingFails(image, words string) {
 // contextOf is a build context with a Dockerfile and nothing else.
 func (b box) contextOf(dockerfile string) string {
 	b.t.Helper()
-	dir := b.t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(dockerfile), 0o644); err != nil {
-		b.t.Fatal(err)
-	}
-	return dir
+	return b.context(map[string]string{"Dockerfile": dockerfile})
 }
 
 func (b box) read(file string) string {

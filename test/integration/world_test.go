@@ -38,6 +38,7 @@ func TestOneWorld(t *testing.T) {
 		{"networks isolate", networksIsolate},
 		{"policies isolate", policiesIsolate},
 		{"Compose", composeNames},
+		{"digests", digests},
 		{"names follow containers", namesFollow},
 		{"parts are killed", namesWithoutParts},
 		{"without the cluster", namesWithoutCluster},
