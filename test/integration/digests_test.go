@@ -20,7 +20,9 @@ func digests(b box) {
 	b.runsAs("digests-built:1", again)
 	b.docker("tag", "digests-built:1", "digests-named:2")
 	b.runsAs("digests-named:2", again)
-	b.runsAs("digests-plain:1", b.digestOf("digests-plain:1", "build", "--quiet", "--provenance=false", "--tag", "digests-plain:1", dir))
+	// Of images that differ in nothing but their digest CRI says any, so the others differ.
+	plain := b.contextOf(dockerfile + "RUN echo plain > /plain\n")
+	b.runsAs("digests-plain:1", b.digestOf("digests-plain:1", "build", "--quiet", "--provenance=false", "--tag", "digests-plain:1", plain))
 
 	file := filepath.Join(b.t.TempDir(), "image.tar")
 	saved := b.digestOf("digests-loaded:1", "build", "--quiet", "--tag", "digests-loaded:1", b.contextOf(dockerfile+"RUN echo loaded > /loaded\n"))
@@ -32,7 +34,7 @@ func digests(b box) {
 	}
 	b.runsAs("digests-loaded:1", saved)
 
-	project := b.context(map[string]string{"Dockerfile": dockerfile, "compose.yaml": "services: {web: {image: 'digests-composed:1', build: .}}\n"})
+	project := b.context(map[string]string{"Dockerfile": dockerfile + "RUN echo composed > /composed\n", "compose.yaml": "services: {web: {image: 'digests-composed:1', build: .}}\n"})
 	b.runsAs("digests-composed:1", b.digestOf("digests-composed:1", "compose", "--project-directory", project, "build", "--quiet"))
 
 	// What pods used goes like any other image, and nothing of it stays.
