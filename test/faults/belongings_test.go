@@ -139,7 +139,10 @@ func ofNamespace(ctx context.Context, c *containerd.Client, space string, all be
 		if err != nil {
 			return err
 		}
-		add("leases", l.ID+" "+string(labels))
+		// One that expires goes by itself, with what it holds.
+		if l.Labels["containerd.io/gc.expire"] == "" {
+			add("leases", l.ID+" "+string(labels))
+		}
 	}
 	var found []containers.Container
 	if found, err = c.ContainerService().List(ctx); err != nil {

@@ -71,8 +71,11 @@ func (y yard) crash(victim string, o operation, rounds int) {
 	if rounds == crashes && acknowledged == 0 {
 		y.t.Error("no round was acknowledged, so that nothing acknowledged is lost was not tried")
 	}
-	y.prune()
-	y.poll(45*time.Second, "there is no more than before", func() error {
+	// Longer than it takes until dockerd is started anew because of builds that were cut short with containerd.
+	y.poll(time.Minute, "there is no more than before", func() error {
+		if err := y.prune(); err != nil {
+			return err
+		}
 		return before.compare(y.belongings())
 	})
 }
@@ -92,17 +95,19 @@ func (y yard) undisturbed(o operation) time.Duration {
 		took = result.Took
 		o.clean(0)
 	}
-	y.prune()
+	if err := y.prune(); err != nil {
+		y.t.Fatal(err)
+	}
 	return took
 }
 
 // prune takes away what is kept by design: the build cache, the records of builds, and for eight hours the layers of
 // a pull that was cut short, so that it need not begin anew (moby's leases, daemon/containerd).
-func (y yard) prune() {
-	y.t.Helper()
-	y.must(y.Docker(y.t.Context(), "builder", "prune", "--all", "--force"))
-	y.must(y.Docker(y.t.Context(), "buildx", "history", "rm", "--all"))
-	y.must(y.Docker(y.t.Context(), "image", "prune", "--force"))
+func (y yard) prune() error {
+	_, err1 := y.Docker(y.t.Context(), "builder", "prune", "--all", "--force")
+	_, err2 := y.Docker(y.t.Context(), "buildx", "history", "rm", "--all")
+	_, err3 := y.Docker(y.t.Context(), "image", "prune", "--force")
+	return errors.Join(err1, err2, err3)
 }
 
 func (y yard) round(victim string, o operation, round int, usual time.Duration) (acknowledged bool) {
@@ -143,10 +148,14 @@ func (y yard) round(victim string, o operation, round int, usual time.Duration) 
 	}
 	y.isWhole(round, victim, status.PIDOf(victim))
 	if !acknowledged && o.again {
-		result, err := y.Exec(y.t.Context(), o.start(round))
-		if err != nil || result.Code != 0 {
-			y.t.Errorf("round %d: %s once more: %v, exit code %d\n%s", round, o.name, err, result.Code, result.Output())
-		}
+		// After a connection that was refused, dockerd's parts wait for up to three seconds before they try again.
+		y.poll(20*time.Second, fmt.Sprintf("round %d: %s once more", round, o.name), func() error {
+			result, err := y.Exec(y.t.Context(), o.start(round))
+			if err == nil && result.Code != 0 {
+				err = fmt.Errorf("exit code %d\n%s", result.Code, result.Output())
+			}
+			return err
+		})
 	}
 	if acknowledged || o.again {
 		if err := o.kept(round); err != nil {

@@ -38,23 +38,19 @@ func stepsOf(o Options) buildSteps {
 // had started (its executor/runcexecutor cleans up only after itself). Left alone, such a step runs on, and its mount,
 // its network interface and its directory stay. No dockerd may run.
 func (b buildSteps) clear(ctx context.Context) error {
-	entries, err := readDir(b.executor)
+	steps, err := b.list()
 	if err != nil {
 		return err
 	}
 	var errs []error
-	for _, entry := range entries {
-		bundle := filepath.Join(b.executor, entry.Name())
-		// Beside the steps' directories there are files that all of them share.
-		if _, err := os.Lstat(filepath.Join(bundle, "rootfs")); err != nil {
-			continue
-		}
-		if err := b.clearStep(ctx, bundle); err != nil {
-			errs = append(errs, fmt.Errorf("clear the build step %s: %w", entry.Name(), err))
+	for _, step := range steps {
+		if err := b.clearStep(ctx, filepath.Join(b.executor, step)); err != nil {
+			errs = append(errs, fmt.Errorf("clear the build step %s: %w", step, err))
 		}
 	}
 	// After the steps, which may have them as their files.
-	if entries, err = readDir(b.mounts); err != nil {
+	entries, err := readDir(b.mounts)
+	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
 	for _, entry := range entries {
@@ -62,6 +58,22 @@ func (b buildSteps) clear(ctx context.Context) error {
 		errs = append(errs, b.remove(path, path))
 	}
 	return errors.Join(errs...)
+}
+
+// list names the steps that run, or were left.
+func (b buildSteps) list() ([]string, error) {
+	entries, err := readDir(b.executor)
+	if err != nil {
+		return nil, err
+	}
+	var steps []string
+	for _, entry := range entries {
+		// Beside the steps' directories there are files that all of them share.
+		if _, err := os.Lstat(filepath.Join(b.executor, entry.Name(), "rootfs")); err == nil {
+			steps = append(steps, entry.Name())
+		}
+	}
+	return steps, nil
 }
 
 func readDir(dir string) ([]os.DirEntry, error) {

@@ -54,7 +54,7 @@ func clearRecords(ctx context.Context, o Options) error {
 	}
 	return errors.Join(
 		clearRootfs(ctx, rootfsDir(o), mounted, cli.TaskService()),
-		unfinished{containers, manager, cli.SandboxStore(), time.Now()}.clear(ctx, held),
+		unfinished{containers: containers, leases: manager, sandboxes: cli.SandboxStore(), now: time.Now()}.clear(ctx, held),
 		clearLeases(ctx, filepath.Join(o.Layout.DataOf("docker"), "buildkit", "metadata_v2.db"), manager, held, hasSnapshot(cli)),
 	)
 }

@@ -66,12 +66,16 @@ func (c *Component) write(liveRestore bool) error {
 }
 
 func (c *Component) reload() error {
-	p, err := os.FindProcess(c.PID())
-	if err != nil {
-		return fmt.Errorf("reload dockerd: %w", err)
-	}
-	if err := p.Signal(syscall.SIGHUP); err != nil {
+	if err := c.signal(syscall.SIGHUP); err != nil {
 		return fmt.Errorf("reload dockerd: %w", err)
 	}
 	return nil
+}
+
+func (c *Component) signal(s os.Signal) error {
+	p, err := os.FindProcess(c.PID())
+	if err != nil {
+		return err
+	}
+	return p.Signal(s)
 }

@@ -90,7 +90,7 @@ func (c *Component) Run(ctx context.Context, ready func()) error {
 	watchCtx, cancel := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	watch.Go(func() {
-		w := exitWatch{containerd: c.o.Layout.ContainerdSocket(), docker: c.o.Layout.DockerSocket()}
+		w := exitWatch{containerd: c.o.Layout.ContainerdSocket(), docker: c.o.Layout.DockerSocket(), settled: c.afterContainerd}
 		w.run(watchCtx)
 	})
 	defer watch.Wait()

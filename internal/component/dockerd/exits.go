@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strconv"
 	"time"
@@ -34,8 +35,13 @@ const (
 // publishes the missing event through containerd.
 type exitWatch struct {
 	containerd, docker string // sockets
-	pid                uint64 // of the containerd seen last
-	until              time.Time
+	// settled is called once after containerd went away and came back, when it and dockerd work again; gone is a
+	// moment at which the former containerd had ended.
+	settled func(ctx context.Context, ctrd *containerd.Client, dkr *client.Client, gone time.Time) error
+
+	pid   uint64    // of the containerd seen last
+	gone  time.Time // zero: nothing is to be settled
+	until time.Time
 }
 
 func (w *exitWatch) run(ctx context.Context) {
@@ -64,11 +70,12 @@ func (w *exitWatch) look(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("ask containerd who it is: %w", err)
 	}
+	now := time.Now()
 	if w.pid != 0 && w.pid != server.GetPid() {
-		w.until = time.Now().Add(settle)
+		w.gone, w.until = now, now.Add(settle)
 	}
 	w.pid = server.GetPid()
-	if time.Now().After(w.until) {
+	if w.gone.IsZero() {
 		return nil
 	}
 	dkr, err := client.New(client.WithHost("unix://" + w.docker))
@@ -76,7 +83,16 @@ func (w *exitWatch) look(ctx context.Context) error {
 		return fmt.Errorf("connect to dockerd: %w", err)
 	}
 	defer dkr.Close()
-	return tellLostExits(ctx, ctrd, dkr)
+	if err := tellLostExits(ctx, ctrd, dkr); err != nil || now.Before(w.until) {
+		return err
+	}
+	// Once: what cannot be settled now is settled when dockerd starts the next time.
+	gone := w.gone
+	w.gone = time.Time{}
+	if err := w.settled(ctx, ctrd, dkr, gone); err != nil {
+		slog.WarnContext(ctx, "what was cut short when containerd ended has left something", "error", err)
+	}
+	return nil
 }
 
 // tellLostExits asks dockerd first and containerd second, and dockerd again about what differs:

@@ -25,6 +25,9 @@ type unfinished struct {
 	leases     leases.Manager
 	sandboxes  sandbox.Store // CRI's pods have leases of the same form
 	now        time.Time
+	// before is not zero while dockerd runs: younger ones may be in the making, and so may those in use.
+	before time.Time
+	inUse  []string
 }
 
 // clear deletes what is unfinished among the leases held.
@@ -37,14 +40,15 @@ func (u unfinished) clear(ctx context.Context, held []leases.Lease) error {
 	var errs []error
 	for _, entry := range entries {
 		dir := filepath.Join(u.containers, entry.Name())
-		if _, err := os.Stat(filepath.Join(dir, "config.v2.json")); err == nil || !errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Stat(filepath.Join(dir, "config.v2.json")); !errors.Is(err, os.ErrNotExist) || u.inTheMaking(entry) {
 			whole[entry.Name()] = true
 		} else if containerID.MatchString(entry.Name()) {
 			errs = append(errs, removeEmpty(filepath.Join(dir, "checkpoints")), removeEmpty(dir))
 		}
 	}
 	held = slices.DeleteFunc(slices.Clone(held), func(l leases.Lease) bool {
-		return !containerID.MatchString(l.ID) || len(l.Labels) > 0 || whole[l.ID]
+		return !containerID.MatchString(l.ID) || len(l.Labels) > 0 || whole[l.ID] ||
+			!u.before.IsZero() && l.CreatedAt.After(u.before) || slices.Contains(u.inUse, l.ID)
 	})
 	if len(held) == 0 {
 		return errors.Join(errs...)
@@ -64,6 +68,14 @@ func (u unfinished) clear(ctx context.Context, held []leases.Lease) error {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+func (u unfinished) inTheMaking(entry os.DirEntry) bool {
+	if u.before.IsZero() {
+		return false
+	}
+	info, err := entry.Info()
+	return err != nil || info.ModTime().After(u.before) || slices.Contains(u.inUse, entry.Name())
 }
 
 // isOurs knows dockerd's leases by the snapshot that it makes below each container's own. One without anything may be

@@ -2,6 +2,7 @@ package dockerd
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -50,7 +51,7 @@ func TestClearUnfinishedContainers(t *testing.T) {
 		{ID: young, CreatedAt: now.Add(-time.Second)}, {ID: old, CreatedAt: now.Add(-time.Minute)},
 		{ID: id("8"), Labels: map[string]string{"a": "b"}}, {ID: "boxyard-images"},
 	}
-	err := unfinished{dir, manager, fakeSandboxes{ids: []string{pod}}, now}.clear(t.Context(), held)
+	err := unfinished{containers: dir, leases: manager, sandboxes: fakeSandboxes{ids: []string{pod}}, now: now}.clear(t.Context(), held)
 	if want := []string{early, half, old}; !slices.Equal(manager.deleted, want) {
 		t.Errorf("leases deleted: %q, want %q", manager.deleted, want)
 	}
@@ -65,5 +66,31 @@ func TestClearUnfinishedContainers(t *testing.T) {
 	}
 	if want := []string{whole, other, "network"}; err != nil || !slices.Equal(left, want) {
 		t.Errorf("left: %q, want %q, %v", left, want, err)
+	}
+}
+
+// While dockerd runs, what is younger than the end of containerd, or in use, may become a container yet.
+func TestClearUnfinishedContainersBesideDockerd(t *testing.T) {
+	gone := time.Now()
+	id := func(digit string) string { return strings.Repeat(digit, 64) }
+	half, young, used := id("1"), id("2"), id("3")
+	dir := t.TempDir()
+	resources := map[string][]leases.Resource{}
+	var held []leases.Lease
+	for name, created := range map[string]time.Time{half: gone.Add(-time.Minute), young: gone.Add(time.Second), used: gone.Add(-time.Minute)} {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.Mkdir(path, 0o700), os.Chtimes(path, created, created)); err != nil {
+			t.Fatal(err)
+		}
+		resources[name] = []leases.Resource{{ID: name + "-init", Type: "snapshots/overlayfs"}}
+		held = append(held, leases.Lease{ID: name, CreatedAt: created})
+	}
+	manager := &fakeLeases{resources: resources}
+	u := unfinished{containers: dir, leases: manager, sandboxes: fakeSandboxes{}, now: gone, before: gone, inUse: []string{used}}
+	if err := u.clear(t.Context(), held); err != nil || !slices.Equal(manager.deleted, []string{half}) {
+		t.Errorf("leases deleted: %q, %v", manager.deleted, err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 2 {
+		t.Errorf("directories left: %v, %v", entries, err)
 	}
 }
