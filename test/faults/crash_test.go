@@ -148,8 +148,9 @@ func (y yard) round(victim string, o operation, round int, usual time.Duration) 
 	}
 	y.isWhole(round, victim, status.PIDOf(victim))
 	if !acknowledged && o.again {
-		// After a connection that was refused, dockerd's parts wait for up to three seconds before they try again.
-		y.poll(20*time.Second, fmt.Sprintf("round %d: %s once more", round, o.name), func() error {
+		// After a connection that was refused, dockerd's parts wait for up to three seconds before they try again;
+		// and dockerd may be started anew some time after containerd.
+		y.poll(45*time.Second, fmt.Sprintf("round %d: %s once more", round, o.name), func() error {
 			result, err := y.Exec(y.t.Context(), o.start(round))
 			if err == nil && result.Code != 0 {
 				err = fmt.Errorf("exit code %d\n%s", result.Code, result.Output())

@@ -11,6 +11,7 @@ import (
 
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/leases"
+	"github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
 )
 
@@ -19,8 +20,8 @@ const labelTemporary = "buildkit/lease.temporary"
 
 // afterContainerd takes away what was cut short when containerd ended, before gone, while dockerd went on. Containers
 // that were being made are cleared away beside it. What a build was using it cannot be made to give up: BuildKit
-// releases it once, and containerd was away then; so dockerd is started anew. Its containers go on, and published
-// ports stay open.
+// releases it once, and containerd was away then; so dockerd is started anew, and likewise where it contradicts itself.
+// Its containers go on, and published ports stay open.
 func (c *Component) afterContainerd(ctx context.Context, ctrd *containerd.Client, dkr *client.Client, gone time.Time) error {
 	mounted, err := mountedBelow(rootfsDir(c.o))
 	if err != nil {
@@ -50,11 +51,38 @@ func (c *Component) afterContainerd(ctx context.Context, ctrd *containerd.Client
 	for _, record := range usage.BuildCache.Items {
 		known[record.ID] = buildRecord{}
 	}
-	if !slices.ContainsFunc(held, func(l leases.Lease) bool { return isLeftByBuild(l, known, gone) }) {
-		return nil
+	left := slices.ContainsFunc(held, func(l leases.Lease) bool { return isLeftByBuild(l, known, gone) })
+	half, err := halfRemoved(ctx, dkr)
+	if err != nil || !left && half == "" {
+		return err
 	}
-	slog.WarnContext(ctx, "builds were cut short when containerd ended; dockerd is started anew, because it keeps what they used")
+	slog.WarnContext(ctx, "something was cut short when containerd ended, and dockerd keeps what it left; dockerd is started anew",
+		"builds", left, "container", half)
 	return c.signal(syscall.SIGTERM)
+}
+
+// halfRemoved names a container that dockerd lists and does not know: it was made or removed while containerd ended.
+// It can neither be started nor removed, and its name stays taken. "": there is none.
+func halfRemoved(ctx context.Context, dkr *client.Client) (string, error) {
+	list, err := dkr.ContainerList(ctx, client.ContainerListOptions{All: true})
+	if err != nil {
+		return "", fmt.Errorf("list Docker's containers: %w", err)
+	}
+	var half string
+	for _, listed := range list.Items {
+		if _, err := dkr.ContainerInspect(ctx, listed.ID, client.ContainerInspectOptions{}); errdefs.IsNotFound(err) {
+			half = listed.ID
+		}
+	}
+	if half == "" {
+		return "", nil
+	}
+	// One that was removed in the ordinary way since is not listed any more.
+	again, err := dkr.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: make(client.Filters).Add("id", half)})
+	if err != nil || len(again.Items) == 0 {
+		return "", err
+	}
+	return half, nil
 }
 
 func isLeftByBuild(l leases.Lease, known map[string]buildRecord, gone time.Time) bool {
