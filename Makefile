@@ -177,6 +177,21 @@ build/moby/debian.tar: scripts/debian-root.sh
 build/moby/images-amd64.tar: build/tools/mobyimages build/moby/hello build/moby/debian.tar /bin/busybox build/upstream.env
 	. build/upstream.env; build/tools/mobyimages -hello build/moby/hello -debian build/moby/debian.tar -created $$images_time -o $(@D)
 
+# Compose's own end-to-end tests, and the images that they use.
+build/compose/bin.stamp: clients/go.mod scripts/build-compose-suite.sh
+	nice -n 5 scripts/build-compose-suite.sh build/compose
+
+build/compose/bin/registry: $(call sources,test/registry) build/compose/bin.stamp
+	go build -ldflags '-s -w' -o $@ ./test/registry
+
+build/compose/tools.tar: scripts/debian-root.sh
+	scripts/debian-root.sh $@ nginx-light curl bash dash coreutils libc-bin
+
+build/compose/images-amd64.tar: $(call sources,tools/composeimages) build/moby/hello build/compose/tools.tar /bin/busybox build/upstream.env
+	. build/upstream.env; go run ./tools/composeimages -hello build/moby/hello -tools build/compose/tools.tar -created $$images_time -o $@
+
+compose_suite := build/compose/bin.stamp build/compose/bin/registry build/compose/images-amd64.tar
+
 .PHONY: reproducible
 reproducible: build ## Build again in another directory with an empty build cache, compare the hashes.
 	scripts/reproducible.sh
@@ -184,7 +199,7 @@ reproducible: build ## Build again in another directory with an empty build cach
 # ---- test ----
 
 # Packages whose dependencies are small enough to compile a second time for the race detector.
-race_packages := ./cmd/... ./internal/... ./tools/... ./examples/... ./test/architecture/... ./test/conformance/... ./test/mobysuite/... ./test/bench/... ./test/load/... ./test/demo/... ./test/server/... ./test/ledger/...
+race_packages := ./cmd/... ./internal/... ./tools/... ./examples/... ./test/architecture/... ./test/conformance/... ./test/mobysuite/... ./test/composesuite/... ./test/suite/... ./test/bench/... ./test/load/... ./test/demo/... ./test/server/... ./test/ledger/...
 
 .PHONY: test test-unit test-integration test-faults test-vm demo
 test: test-unit test-integration test-moby test-conformance ## Run the unit and the integration tests, and a part of upstreams' own.
@@ -220,6 +235,13 @@ test-moby: build deps-moby-suite build/moby/bin.stamp build/moby/images-amd64.ta
 
 moby-suite: build deps-moby-suite build/moby/bin.stamp build/moby/images-amd64.tar ## Run moby's own API tests; FOCUS='...' (root, long).
 	go run ./test/mobysuite -focus "$${FOCUS:-}" $(FLAGS)
+
+.PHONY: compose-suite test-compose
+test-compose: build $(compose_suite)
+	go run ./test/composesuite -part
+
+compose-suite: build $(compose_suite) ## Run Compose's own end-to-end tests; FOCUS='...' (root, long).
+	go run ./test/composesuite -focus "$${FOCUS:-}" $(FLAGS)
 
 SUITE ?= conformance
 RUN ?= 1

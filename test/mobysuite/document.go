@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/boxyard/boxyard/test/conformance/spec"
+	"github.com/boxyard/boxyard/test/suite"
 )
 
 // group is one half of the suite in the document.
@@ -25,43 +26,23 @@ func groups() []group {
 	}
 }
 
-// outcome is what came of a test: a state, "" where it has not run yet, and for others than passed the reason.
-type outcome struct {
-	name   string
-	state  spec.State
-	reason string
-}
-
-func (s *session) outcomes(starts bool) []outcome {
-	var all []outcome
+func (s *session) outcomes(starts bool) []suite.Outcome {
+	var all []suite.Outcome
 	for _, p := range s.packages {
 		for _, t := range p.tests {
 			if t.starts != starts {
 				continue
 			}
-			o := outcome{name: p.full(t)}
-			if reason, ok := s.unrunnable[o.name]; ok {
-				o.state, o.reason = spec.Skipped, reason
+			o := suite.OutcomeOf(p.full(t), s.record, s.explained)
+			if reason, ok := s.unrunnable[o.Name]; ok {
+				o.State, o.Reason = spec.Skipped, reason
 			} else if t.starts && !p.isolated() {
-				o.state, o.reason = spec.Skipped, "its daemon would change the network of the machine that Boxyard is on"
-			} else if last, ok := s.record.Last(o.name); ok {
-				o.state, o.reason = last.State, said(last.Message)
-				if reason, ok := s.explained[o.name]; ok && last.State == spec.Failed {
-					o.reason = reason
-				}
+				o.State, o.Reason = spec.Skipped, "its daemon would change the network of the machine that Boxyard is on"
 			}
 			all = append(all, o)
 		}
 	}
 	return all
-}
-
-var position = regexp.MustCompile(`^\S+\.go:\d+: `)
-
-// said is why a test skipped itself, without the place in its source.
-func said(message string) string {
-	line, _, _ := strings.Cut(message, "\n")
-	return position.ReplaceAllString(line, "")
 }
 
 // write writes the document, where the call was about the whole suite.
@@ -92,43 +73,13 @@ files and Debian packages.
 |---|---|---|---|---|---|
 `, version[1], strings.TrimSpace(string(commit)))
 	for _, g := range groups() {
-		all := s.outcomes(g.starts)
-		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | %d |\n", g.title, len(all),
-			len(in(all, spec.Passed)), len(in(all, spec.Failed)), len(in(all, spec.Skipped)), len(in(all, "")))
+		suite.Row(&b, g.title, s.outcomes(g.starts))
 	}
 	for _, g := range groups() {
-		all := s.outcomes(g.starts)
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n", g.title, g.about)
-		section(&b, "Failed", in(all, spec.Failed))
-		section(&b, "Skipped", in(all, spec.Skipped))
-		section(&b, "Not run yet", in(all, ""))
-		section(&b, "Passed", in(all, spec.Passed))
+		suite.Sections(&b, s.outcomes(g.starts))
 	}
 	return os.WriteFile(filepath.Join(s.repo, "docs/compatibility.md"), []byte(b.String()), 0o644)
-}
-
-func in(all []outcome, state spec.State) []outcome {
-	var some []outcome
-	for _, o := range all {
-		if o.state == state {
-			some = append(some, o)
-		}
-	}
-	return some
-}
-
-func section(b *strings.Builder, title string, all []outcome) {
-	if len(all) == 0 {
-		return
-	}
-	fmt.Fprintf(b, "\n### %s (%d)\n\n", title, len(all))
-	for _, o := range all {
-		if o.reason == "" {
-			fmt.Fprintf(b, "- %s\n", o.name)
-		} else {
-			fmt.Fprintf(b, "- %s: %s\n", o.name, strings.ReplaceAll(o.reason, "|", `\|`))
-		}
-	}
 }
 
 // verdict is an error where a test failed that nothing explains.
@@ -146,7 +97,7 @@ func (s *session) verdict() error {
 			}
 		}
 	}
-	say("%d passed, %d failed, %d skipped, %d not run yet", count[spec.Passed], count[spec.Failed], count[spec.Skipped], count[""])
+	suite.Say("%d passed, %d failed, %d skipped, %d not run yet", count[spec.Passed], count[spec.Failed], count[spec.Skipped], count[""])
 	if unexplained > 0 {
 		return fmt.Errorf("%d tests failed for reasons that test/mobysuite/explained.txt does not give", unexplained)
 	}

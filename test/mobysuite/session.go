@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +19,7 @@ import (
 
 	"github.com/boxyard/boxyard/test/conformance/spec"
 	"github.com/boxyard/boxyard/test/harness"
+	"github.com/boxyard/boxyard/test/suite"
 )
 
 // session is one call of the command: a run of the suite, or the rest of one.
@@ -49,14 +48,9 @@ func (s *session) readLists() error {
 		{filepath.Join(s.repo, "test/mobysuite/unrunnable.txt"), &s.unrunnable},
 		{filepath.Join(s.repo, "test/mobysuite/explained.txt"), &s.explained},
 	} {
-		names, err := spec.ReadReasons(list.file)
+		names, err := suite.Reasons(list.file, func(name string) bool { return known[name] })
 		if err != nil {
 			return err
-		}
-		for name := range names {
-			if !known[name] {
-				return fmt.Errorf("%s: upstream has no test %q", list.file, name)
-			}
 		}
 		*list.into = names
 	}
@@ -94,11 +88,11 @@ func (s *session) work(ctx context.Context) error {
 	for _, p := range s.packages {
 		n += len(s.missing(p, false)) + len(s.missing(p, true))
 	}
-	say("%d tests to run", n)
+	suite.Say("%d tests to run", n)
 	if n == 0 {
 		return nil
 	}
-	say("starting the instance")
+	suite.Say("starting the instance")
 	var archives []string // stand-ins for the images that upstream's tests expect to find
 	for _, arch := range []string{"amd64", "arm64", "arm"} {
 		archives = append(archives, filepath.Join(s.dir, "images-"+arch+".tar"))
@@ -120,7 +114,7 @@ func (s *session) work(ctx context.Context) error {
 	closed := in.Close()
 	if closed != nil && !s.opts.socket {
 		// Some of upstream's tests leave the daemon that they have started; it went with the instance.
-		say("%v", closed)
+		suite.Say("%v", closed)
 		closed = nil
 	}
 	return errors.Join(err, closed)
@@ -173,22 +167,13 @@ func (s *session) runPackage(ctx context.Context, in *harness.Instance, p pkg, s
 		}
 		for name, r := range results {
 			if r.State == spec.Failed {
-				say("  failed: %s", name)
+				suite.Say("  failed: %s", name)
 			}
 		}
-		say("%s: %s in %v", p.name, spec.Summary(results), time.Since(start).Round(time.Second))
+		suite.Say("%s: %s in %v", p.name, spec.Summary(results), time.Since(start).Round(time.Second))
 		todo = slices.DeleteFunc(todo, func(name string) bool { _, ok := results[p.name+"/"+name]; return ok })
 	}
 	return nil
-}
-
-// event is what test2json says.
-type event struct {
-	Time    time.Time
-	Action  string
-	Test    string
-	Elapsed float64
-	Output  string
 }
 
 func (s *session) call(ctx context.Context, in *harness.Instance, p pkg, tests []string) (map[string]spec.Result, error) {
@@ -229,58 +214,5 @@ func (s *session) call(ctx context.Context, in *harness.Instance, p pkg, tests [
 	if _, err := log.Seek(0, io.SeekStart); err != nil {
 		return nil, err
 	}
-	return results(p.name, log)
-}
-
-// results reads what came of each test that ran to its end. A test is said to have failed, too, when the program
-// ended in it.
-func results(prefix string, r io.Reader) (map[string]spec.Result, error) {
-	found := map[string]spec.Result{}
-	output := map[string]*strings.Builder{}
-	lines := bufio.NewReader(r)
-	for {
-		line, err := lines.ReadBytes('\n')
-		if errors.Is(err, io.EOF) {
-			return found, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		var e event
-		if json.Unmarshal(line, &e) != nil || e.Test == "" {
-			continue // a line of the tool itself
-		}
-		test, _, sub := strings.Cut(e.Test, "/")
-		if output[test] == nil {
-			output[test] = &strings.Builder{}
-		}
-		states := map[string]spec.State{"pass": spec.Passed, "fail": spec.Failed, "skip": spec.Skipped}
-		switch state, ended := states[e.Action]; {
-		case e.Action == "output":
-			output[test].WriteString(e.Output)
-		case ended && !sub:
-			result := spec.Result{State: state, Seconds: e.Elapsed, Ended: e.Time}
-			if state != spec.Passed {
-				result.Message = message(output[test].String())
-			}
-			found[prefix+"/"+test] = result
-		}
-	}
-}
-
-// message are the lines that say something: those of assertions and skips, not the log of a daemon.
-func message(output string) string {
-	var told []string
-	for line := range strings.Lines(output) {
-		line = strings.TrimSpace(line)
-		if line == "" || strings.HasPrefix(line, "=== ") || strings.HasPrefix(line, "--- ") || strings.Contains(line, " level=") {
-			continue
-		}
-		told = append(told, line)
-	}
-	return strings.Join(told[:min(len(told), 25)], "\n")
-}
-
-func say(format string, args ...any) {
-	fmt.Printf(time.Now().Format("15:04:05 ")+format+"\n", args...)
+	return suite.Results(p.name+"/", log)
 }
