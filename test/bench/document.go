@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-// writeDocument makes docs/performance.md and its plots from the results.
+// writeDocument makes docs/performance.md and its plots from the results, and from the chapter beside the plots that
+// is written by hand.
 func writeDocument(repo string, r *results) error {
 	var b strings.Builder
 	b.WriteString("# Performance\n\n" +
@@ -43,6 +44,13 @@ func writeDocument(repo string, r *results) error {
 			}
 		}
 	}
+	// What the figures come from is found by looking, not by measuring: that chapter is written by hand.
+	waterfall, err := os.ReadFile(filepath.Join(repo, "docs", "performance", "where-the-time-goes.md"))
+	if err != nil {
+		return fmt.Errorf("read the chapter that is written by hand: %w", err)
+	}
+	b.WriteString("\n")
+	b.Write(waterfall)
 	return os.WriteFile(filepath.Join(repo, "docs", "performance.md"), []byte(b.String()), 0o644)
 }
 
