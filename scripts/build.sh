@@ -10,7 +10,7 @@ cd "$root"
 
 export GOWORK=off GOFLAGS="-trimpath -buildvcs=false" CGO_ENABLED=0
 ldflags="-s -w"
-tags=""
+tags="" gcflags=""
 
 # set_variable IMPORT_PATH.VARIABLE VALUE
 set_variable() { ldflags="$ldflags -X $1=$2"; }
@@ -40,6 +40,10 @@ docker_cli() {
 	set_variable github.com/docker/cli/cli/version.Version "$docker_cli"
 	set_variable github.com/docker/cli/cli/version.GitCommit "v$docker_cli"
 	set_variable github.com/docker/cli/cli/version.BuildTime "$docker_cli_time"
+	# The module has no go.mod, so that Go would take it for the language of 1.16, with other loop variables than
+	# upstream's own build has: the version is in its vendor.mod.
+	language=$(sed -n 's/^go \([0-9]*\.[0-9]*\).*/\1/p' "$(cd clients && go list -m -f '{{.Dir}}' github.com/docker/cli)/vendor.mod")
+	gcflags="github.com/docker/cli/...=-lang=go$language"
 }
 
 case $name in
@@ -111,4 +115,4 @@ boxyard)
 esac
 
 cd "$directory"
-exec go build -tags "$tags" -ldflags "$ldflags" -o "$out" "$package"
+exec go build -tags "$tags" -gcflags "$gcflags" -ldflags "$ldflags" -o "$out" "$package"

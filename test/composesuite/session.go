@@ -93,7 +93,7 @@ for image in $(docker images --format '{{.Repository}}:{{.Tag}}' | grep -v -e '<
 	docker rmi $image
 done
 mkdir -p /etc/docker/certs.d/docker.io
-printf '[host."http://127.0.0.1:5999"]\n  capabilities = ["pull", "resolve"]\n' >/etc/docker/certs.d/docker.io/hosts.toml
+printf 'server = "http://127.0.0.1:5999"\n[host."http://127.0.0.1:5999"]\n  capabilities = ["pull", "resolve"]\n' >/etc/docker/certs.d/docker.io/hosts.toml
 `
 )
 
@@ -127,7 +127,7 @@ func (s *session) prepare(ctx context.Context, in *harness.Instance) (stop func(
 
 func environment(dir string) []string {
 	return []string{
-		"PATH=/var/lib/boxyard/bin:/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"PATH=/var/lib/boxyard/bin:" + filepath.Join(dir, "src/bin/build") + ":/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"HOME=" + filepath.Join(dir, "home"), "DOCKER_HOST=unix:///run/boxyard/docker.sock", "GOCACHE=/tmp/go", "GOFLAGS=",
 		"COMPOSE_E2E_BIN_PATH=" + filepath.Join(dir, "home/.docker/cli-plugins/docker-compose"),
 	}

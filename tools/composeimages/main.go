@@ -52,7 +52,7 @@ func add(ctx context.Context, archive *ociarchive.Archive, hello, tools string) 
 	if err != nil {
 		return err
 	}
-	small, err := archive.Layer(files)
+	small, err := archive.Layer(append(files, more()...))
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func add(ctx context.Context, archive *ociarchive.Archive, hello, tools string) 
 	if err := archive.Add("docker.io/library/hello-world:latest", config("/hello"), greeting); err != nil {
 		return err
 	}
-	for _, version := range []string{"latest", "3.12", "3.15", "3.18", "3.19", "3.20", "3.22"} {
+	for _, version := range []string{"latest", "3.12", "3.13.12", "3.14", "3.15", "3.18", "3.19", "3.20", "3.22"} {
 		release, err := archive.Layer([]ociarchive.Entry{
 			{Name: "etc/alpine-release", Mode: 0o644, Content: []byte(version + "\n")},
 			{Name: "etc/os-release", Mode: 0o644, Content: []byte("NAME=\"Alpine Linux\"\nID=alpine\nVERSION_ID=" + version + "\n")},
@@ -91,10 +91,15 @@ func add(ctx context.Context, archive *ociarchive.Archive, hello, tools string) 
 			return err
 		}
 	}
-	for name, command := range map[string]string{"library/bash:latest": "bash", "library/debian:latest": "bash", "alpine/curl:latest": "sh"} {
-		if err := archive.Add("docker.io/"+name, config(command), ociarchive.Layer(packages)); err != nil {
+	for _, name := range []string{"library/bash:latest", "library/debian:latest"} {
+		if err := archive.Add("docker.io/"+name, config("bash"), small, packages); err != nil {
 			return err
 		}
+	}
+	curl := config()
+	curl.Entrypoint = []string{"curl"}
+	if err := archive.Add("docker.io/alpine/curl:latest", curl, small, packages); err != nil {
+		return err
 	}
 	site, err := archive.Layer([]ociarchive.Entry{
 		{Name: "usr/share/nginx/html/", Mode: 0o755},
@@ -116,14 +121,48 @@ func add(ctx context.Context, archive *ociarchive.Archive, hello, tools string) 
 	serve.StopSignal = "SIGQUIT"
 	serve.ExposedPorts = map[string]struct{}{"80/tcp": {}}
 	for _, tag := range []string{"latest", "alpine"} {
-		if err := archive.Add("docker.io/library/nginx:"+tag, serve, ociarchive.Layer(packages), site); err != nil {
+		if err := archive.Add("docker.io/library/nginx:"+tag, serve, small, packages, site); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// more is what the images of upstream have beside Debian's busybox.
+func more() []ociarchive.Entry {
+	return []ociarchive.Entry{
+		{Name: "run/", Mode: 0o755},
+		{Name: "var/run", Link: "/run"},
+		{Name: "usr/local/", Mode: 0o755},
+		{Name: "usr/local/bin/", Mode: 0o755},
+		{Name: "usr/local/bin/printenv", Mode: 0o755, Content: []byte(printenv)},
+		{Name: "usr/local/bin/nc", Mode: 0o755, Content: []byte(netcat)},
+	}
+}
+
 const (
+	printenv = `#!/bin/sh
+[ $# -gt 0 ] || exec env
+code=0
+for name; do
+	if value=$(env | grep "^$name="); then echo "${value#*=}"; else code=1; fi
+done
+exit $code
+`
+	// netcat takes HOST:PORT as its last argument.
+	netcat = `#!/bin/sh
+for last; do :; done
+case $last in
+*:*)
+	for argument; do
+		shift
+		[ "$argument" = "$last" ] || set -- "$@" "$argument"
+	done
+	set -- "$@" "${last%:*}" "${last##*:}"
+	;;
+esac
+exec busybox nc "$@"
+`
 	welcome   = "<!DOCTYPE html>\n<title>Welcome to nginx!</title>\n<h1>Welcome to nginx!</h1>\n"
 	nginxConf = `user nginx;
 worker_processes 1;
