@@ -15,7 +15,7 @@ type Outcome struct {
 	Reason string
 }
 
-// OutcomeOf is that of a test which may run: its last result, where it failed with the reason that explained gives.
+// OutcomeOf is that of a test which may run: its last result, with the reason that explained gives where it did not pass.
 func OutcomeOf(name string, record *spec.Record, explained map[string]string) Outcome {
 	o := Outcome{Name: name}
 	last, ok := record.Last(name)
@@ -23,7 +23,7 @@ func OutcomeOf(name string, record *spec.Record, explained map[string]string) Ou
 		return o
 	}
 	o.State, o.Reason = last.State, said(last.Message)
-	if reason, ok := explained[name]; ok && last.State == spec.Failed {
+	if reason, ok := explained[name]; ok && last.State != spec.Passed {
 		o.Reason = reason
 	}
 	return o

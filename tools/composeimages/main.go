@@ -52,7 +52,11 @@ func add(ctx context.Context, archive *ociarchive.Archive, hello, tools string) 
 	if err != nil {
 		return err
 	}
-	small, err := archive.Layer(append(files, more()...))
+	shell, err := os.ReadFile("/bin/busybox")
+	if err != nil {
+		return err
+	}
+	small, err := archive.Layer(append(files, more(shell)...))
 	if err != nil {
 		return err
 	}
@@ -129,12 +133,14 @@ func add(ctx context.Context, archive *ociarchive.Archive, hello, tools string) 
 }
 
 // more is what the images of upstream have beside Debian's busybox.
-func more() []ociarchive.Entry {
+func more(shell []byte) []ociarchive.Entry {
 	return []ociarchive.Entry{
 		{Name: "run/", Mode: 0o755},
 		{Name: "var/run", Link: "/run"},
 		{Name: "usr/local/", Mode: 0o755},
 		{Name: "usr/local/bin/", Mode: 0o755},
+		// In /bin there is what Debian's packages have there, where they are in the image.
+		{Name: "usr/local/bin/busybox", Mode: 0o755, Content: shell},
 		{Name: "usr/local/bin/printenv", Mode: 0o755, Content: []byte(printenv)},
 		{Name: "usr/local/bin/nc", Mode: 0o755, Content: []byte(netcat)},
 	}

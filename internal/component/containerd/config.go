@@ -38,7 +38,8 @@ func configTOML(o Options) ([]byte, error) {
 	s := settings{
 		Root:          o.Layout.DataOf(name),
 		State:         o.Layout.RunOf(name),
-		Temp:          filepath.Join(o.Layout.DataOf(name), "tmp"),
+		// In memory: runc's command of an exec is a file there, and on a full disk people want to look around.
+		Temp:          filepath.Join(o.Layout.RunOf(name), "tmp"),
 		Socket:        o.Layout.ContainerdSocket(),
 		TTRPC:         o.Layout.ContainerdSocket() + ".ttrpc",
 		ShimSockets:   shimSockets(o),
