@@ -202,7 +202,7 @@ reproducible: build ## Build again in another directory with an empty build cach
 race_packages := ./cmd/... ./internal/... ./tools/... ./examples/... ./test/architecture/... ./test/conformance/... ./test/mobysuite/... ./test/composesuite/... ./test/suite/... ./test/bench/... ./test/load/... ./test/demo/... ./test/server/... ./test/ledger/...
 
 .PHONY: test test-unit test-integration test-faults test-vm demo
-test: test-unit test-integration test-moby test-conformance ## Run the unit and the integration tests, and a part of upstreams' own.
+test: test-unit test-integration test-moby test-compose test-conformance ## Run the unit and the integration tests, and a part of upstreams' own.
 
 test-unit: deps examples ## Run the unit tests, with the race detector where that is affordable.
 	CGO_ENABLED=1 $(GOTEST) -race $(race_packages)
