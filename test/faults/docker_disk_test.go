@@ -22,10 +22,11 @@ func TestDiskFullUnderDocker(t *testing.T) {
 	options.Config = "without: [cluster]\n"
 	y := start(t, options)
 	y.prepareCrashes()
+	ctx := t.Context()
+	y.must(y.Docker(ctx, "rmi", "crash-push")) // it has what is pulled
 	if err := y.prune(); err != nil {
 		t.Fatal(err)
 	}
-	ctx := t.Context()
 	run := []string{"run", "--rm", "--network", "none", "boxyard/base", "sh", "-c", "dd if=/dev/zero of=/large bs=1M count=4 && echo written"}
 	y.must(y.Docker(ctx, run...))
 	before := y.belongings()
