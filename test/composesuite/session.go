@@ -43,7 +43,7 @@ func (s *session) wants(name string) bool {
 func (s *session) missing() []string {
 	return slices.DeleteFunc(slices.Clone(s.tests), func(name string) bool {
 		last, ran := s.record.Last(name)
-		return !s.wants(name) || ran && !(s.opts.again && last.State == spec.Failed)
+		return !s.wants(name) || ran && (!s.opts.again || last.State != spec.Failed)
 	})
 }
 
@@ -148,8 +148,10 @@ func (s *session) call(ctx context.Context, in *harness.Instance, tests []string
 	cmd := in.Prepare(ctx, harness.Command{
 		Name: "go", Dir: filepath.Join(s.dir, "src/pkg/e2e"),
 		// As upstream's Makefile does it.
-		Args: []string{"tool", "test2json", "-t", s.program(), "-test.v=test2json", "-test.parallel=4", "-test.timeout=20m",
-			"-test.run=^(" + strings.Join(quoted, "|") + ")$"},
+		Args: []string{
+			"tool", "test2json", "-t", s.program(), "-test.v=test2json", "-test.parallel=4", "-test.timeout=20m",
+			"-test.run=^(" + strings.Join(quoted, "|") + ")$",
+		},
 		Env: environment(s.dir),
 	})
 	cmd.Stdout, cmd.Stderr = log, log

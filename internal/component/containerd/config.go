@@ -36,8 +36,8 @@ type settings struct {
 // mentioned has upstream's default (`containerd config default`).
 func configTOML(o Options) ([]byte, error) {
 	s := settings{
-		Root:          o.Layout.DataOf(name),
-		State:         o.Layout.RunOf(name),
+		Root:  o.Layout.DataOf(name),
+		State: o.Layout.RunOf(name),
 		// In memory: runc's command of an exec is a file there, and on a full disk people want to look around.
 		Temp:          filepath.Join(o.Layout.RunOf(name), "tmp"),
 		Socket:        o.Layout.ContainerdSocket(),

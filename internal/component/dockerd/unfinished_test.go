@@ -47,9 +47,15 @@ func TestClearUnfinishedContainers(t *testing.T) {
 		whole: init(whole, "-init"), pod: init(pod, ""), early: init(early, "-init-key"), half: init(half, "-init"), other: init(other, ""),
 	}}
 	held := []leases.Lease{
-		{ID: whole}, {ID: pod}, {ID: early}, {ID: half}, {ID: other},
-		{ID: young, CreatedAt: now.Add(-time.Second)}, {ID: old, CreatedAt: now.Add(-time.Minute)},
-		{ID: id("8"), Labels: map[string]string{"a": "b"}}, {ID: "boxyard-images"},
+		{ID: whole},
+		{ID: pod},
+		{ID: early},
+		{ID: half},
+		{ID: other},
+		{ID: young, CreatedAt: now.Add(-time.Second)},
+		{ID: old, CreatedAt: now.Add(-time.Minute)},
+		{ID: id("8"), Labels: map[string]string{"a": "b"}},
+		{ID: "boxyard-images"},
 	}
 	err := unfinished{containers: dir, leases: manager, sandboxes: fakeSandboxes{ids: []string{pod}}, now: now}.clear(t.Context(), held)
 	if want := []string{early, half, old}; !slices.Equal(manager.deleted, want) {
