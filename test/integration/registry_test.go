@@ -38,6 +38,7 @@ func TestRegistry(t *testing.T) {
 		{"TLS", registryTLS},
 		{"prune", registryPrune},
 		{"a cache", registryCache},
+		{"a cache with a password and a limit", registryCacheLimited},
 		{"comes back", registryComesBack},
 		{"off again", registryOffAgain},
 	} {
@@ -296,6 +297,68 @@ func registryCache(b box) {
 	if len(state.Caches) != 1 || state.Caches[0].Bytes < 2000 {
 		b.t.Errorf("the cache has %+v", state.Caches)
 	}
+}
+
+// registryCacheLimited: the cache asks its registry with a password that nobody else needs, and keeps no more than its
+// limit for long: it looks each minute, and lets go what nobody used in the last. What it let go is pulled again.
+func registryCacheLimited(b box) {
+	const host = "up.lan:6001"
+	ca := newAuthority(b.t)
+	cert, key := ca.issue("up.lan")
+	b.startRegistryWith("https", lan+":6001", "-cert", cert, "-key", key, "-user", "tester", "-password", password)
+	// The machine trusts it, and so does the cache.
+	b.said(host, "ca.crt", ca.pem)
+	b.sh("cat " + certsDir + "/" + host + "/ca.crt >> /etc/ssl/certs/ca-certificates.crt")
+	b.derived(host)
+	if result := b.login(host, password); result.Code != 0 {
+		b.t.Fatalf("docker login: exit code %d\n%s", result.Code, result.Output())
+	}
+	images := []string{host + "/large:1", host + "/large:2"}
+	for _, image := range images {
+		b.build(image, "FROM boxyard/base\nRUN echo "+image+" > /name && head -c 60000000 /dev/urandom > /large\n")
+		b.docker("push", "--quiet", image)
+		b.forget(image)
+		b.forgetBuilds()
+	}
+	b.docker("logout", host)
+	b.sh("rm -r " + certsDir + "/" + host)
+	ctx, cancel := b.limited()
+	defer cancel()
+	result, err := b.Exec(ctx, harness.Command{
+		Name: b.Binary, Args: []string{"registry", "cache", "add", host, "--username", "tester", "--password-stdin", "--max-size", "100MB"},
+		Stdin: strings.NewReader(password + "\n"),
+	})
+	if err != nil || result.Code != 0 || strings.Contains(result.Output(), password) {
+		b.t.Fatalf("registry cache add: %v, exit code %d\n%s", err, result.Code, result.Output())
+	}
+	b.derived(host)
+	for _, image := range images {
+		b.docker("pull", "--quiet", image)
+		b.forget(image)
+	}
+	b.eventually(150*time.Second, "the cache is within its limit", func() error {
+		var state struct {
+			Caches []struct {
+				Registry string `json:"registry"`
+				Bytes    int64  `json:"bytes"`
+			} `json:"caches"`
+		}
+		out := b.boxyard("registry", "status", "-o", "json")
+		if strings.Contains(out, password) {
+			b.t.Fatalf("the status tells the password:\n%s", out)
+		}
+		b.json(&state, out)
+		for _, c := range state.Caches {
+			if c.Registry == host && c.Bytes > 0 && c.Bytes <= 100_000_000 {
+				return nil
+			}
+		}
+		return fmt.Errorf("%+v", state.Caches)
+	})
+	for _, image := range images {
+		b.usedByAll(image)
+	}
+	b.boxyard("registry", "cache", "rm", host)
 }
 
 // registryComesBack: from the death of its process, and from a restart of everything.
