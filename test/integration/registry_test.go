@@ -167,6 +167,8 @@ func registryBadInput(b box) {
 	if err := os.WriteFile(file, []byte("tester:plain\n"), 0o600); err != nil {
 		b.t.Fatal(err)
 	}
+	b.listen("tcp", "[::1]:5006")
+	b.listen("tcp", "127.0.0.1:10242")
 	before := b.boxyard("registry", "status", "-o", "json")
 	for _, test := range []struct {
 		code int
@@ -176,6 +178,8 @@ func registryBadInput(b box) {
 		{2, "line 1 of the password file", []string{"on", "--htpasswd", file}},
 		{1, "cannot be read", []string{"on", "--htpasswd", file + ".none"}},
 		{1, "port 6443 is in use by cluster", []string{"on", "--port", "6443"}},
+		{1, "port 5006 is in use by integration.tes", []string{"on", "--port", "5006"}},
+		{1, "port 10242 is in use by integration.tes", []string{"cache", "add", "docker.io"}},
 		{2, "is no registry", []string{"cache", "add", "Docker.io/x"}},
 		{2, "goes with a password", []string{"cache", "add", "docker.io", "--username", "me"}},
 		{1, "there is no cache of ghcr.io", []string{"cache", "rm", "ghcr.io"}},

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/boxyard/boxyard/internal/atomicfile"
@@ -282,21 +283,34 @@ func (c *Component) possible(ctx context.Context, change registry.Change, before
 	if change.Prune && !after.On {
 		return &fault.Error{Code: "registry-off", Summary: "the registry is off", Hint: "boxyard registry on"}
 	}
-	if !after.On || before.On && before.Port == after.Port {
-		return nil
+	if after.On && !(before.On && before.Port == after.Port) {
+		if err := canListen(ctx, after.Port, "boxyard registry on --port 5001", "127.0.0.1", "::1"); err != nil {
+			return err
+		}
 	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(after.Port)))
-	if err != nil {
-		return taken(after.Port, err)
+	if len(after.Caches) > 0 && len(before.Caches) == 0 {
+		return canListen(ctx, CachePort, "stop it: all caches are behind this port", "127.0.0.1")
 	}
-	return listener.Close()
+	return nil
 }
 
-func taken(port int, err error) error {
-	return &fault.Error{
-		Code: "port-in-use", Summary: fmt.Sprintf("port %d is in use by %s", port, host.LoopbackHolder(port)),
-		Hint: "boxyard registry on --port 5001", Cause: err,
+// canListen fails where somebody else has the port on one of the addresses. One that the host has not is not missed.
+func canListen(ctx context.Context, port int, hint string, addresses ...string) error {
+	for _, address := range addresses {
+		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(address, strconv.Itoa(port)))
+		if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT) {
+			continue
+		}
+		if err != nil {
+			return &fault.Error{
+				Code: "port-in-use", Summary: fmt.Sprintf("port %d is in use by %s", port, host.LoopbackHolder(port)), Hint: hint, Cause: err,
+			}
+		}
+		if err := listener.Close(); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 // await returns when the process answers, where one is wanted.
