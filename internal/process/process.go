@@ -25,20 +25,21 @@ const errLines = 5
 
 // Spec is what to run and how.
 type Spec struct {
-	Name     string   // of the component: file names in StateDir
-	Path     string   // absolute, of the executable (a link into the payload)
-	Args     []string // without argv[0], which is filepath.Base(Path)
-	Env      []string // complete
-	Dir      string   // working directory; "" for ours
-	LogFile  string   // the child's stdout and stderr; its directory is made
-	StateDir string   // of the records; made
+	Name        string        // of the component: file names in StateDir
+	Path        string        // absolute, of the executable (a link into the payload)
+	Args        []string      // without argv[0], which is filepath.Base(Path)
+	Env         []string      // complete
+	Dir         string        // working directory; "" for ours
+	LogFile     string        // the child's stdout and stderr; its directory is made
+	StateDir    string        // of the records; made
+	Version     string        // upstream version, remembered for adoption
+	Cgroup      string        // relative path, entered in every hierarchy; "" leaves the child in ours
+	StopTimeout time.Duration // between SIGTERM and SIGKILL; 15 s by default
+	Log         config.Log
+	Logger      *slog.Logger // for what is not fatal; slog.Default() by default
+
 	// BeforeLaunch is optional and called before a child is started, and not where one is adopted: none runs then.
 	BeforeLaunch func(ctx context.Context) `json:"-"`
-	Version      string                    // upstream version, remembered for adoption
-	Cgroup       string                    // relative path, entered in every hierarchy; "" leaves the child in ours
-	StopTimeout  time.Duration             // between SIGTERM and SIGKILL; 15 s by default
-	Log          config.Log
-	Logger       *slog.Logger // for what is not fatal; slog.Default() by default
 }
 
 func (s Spec) argv() []string { return append([]string{filepath.Base(s.Path)}, s.Args...) }

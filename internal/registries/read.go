@@ -14,11 +14,11 @@ import (
 // Dir is the constant of moby and Docker's documentation (moby daemon/pkg/registry, CertsDir).
 const Dir = "/etc/docker/certs.d"
 
-// defaultDir is for every registry that has no directory of its own.
-const defaultDir = "_default"
+// DefaultDir is for every registry that has no directory of its own.
+const DefaultDir = "_default"
 
-// hostsFile is read by containerd, and instead of certificate files where it is there.
-const hostsFile = "hosts.toml"
+// HostsFile is read by containerd, and instead of certificate files where it is there.
+const HostsFile = "hosts.toml"
 
 // Host is what a user says of one registry.
 type Host struct {
@@ -88,7 +88,7 @@ func InsecureNames(hosts []Host) []string {
 
 func readHost(dir, entry string) (Host, []Problem) {
 	h := Host{Entry: entry, Name: nameOf(entry)}
-	file := filepath.Join(dir, hostsFile)
+	file := filepath.Join(dir, HostsFile)
 	var problems []Problem
 	data, err := os.ReadFile(file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -121,7 +121,7 @@ func filesIn(dir string) ([]string, error) {
 	}
 	var names []string
 	for _, entry := range entries {
-		if !entry.IsDir() && entry.Name() != hostsFile {
+		if !entry.IsDir() && entry.Name() != HostsFile {
 			names = append(names, entry.Name())
 		}
 	}
@@ -132,7 +132,7 @@ func filesIn(dir string) ([]string, error) {
 var withPort = regexp.MustCompile(`^(.+)_([0-9]+)_$`)
 
 func nameOf(entry string) string {
-	if entry == defaultDir {
+	if entry == DefaultDir {
 		return ""
 	}
 	if parts := withPort.FindStringSubmatch(entry); parts != nil {

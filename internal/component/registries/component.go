@@ -19,11 +19,6 @@ import (
 // name is the component's.
 const name = "registries"
 
-const (
-	defaultEntry = "_default"
-	hostsFile    = "hosts.toml"
-)
-
 // Options is what the daemon knows about this instance.
 type Options struct {
 	Source string // the user's directory; need not exist
@@ -40,7 +35,6 @@ type Component struct {
 
 	mu       sync.Mutex
 	problems []registries.Problem
-	insecure []string
 }
 
 // New returns the component; nothing is touched before Prepare.
@@ -89,17 +83,10 @@ func (c *Component) Warning() string {
 	return text
 }
 
-// Insecure lists the registries that nobody vouches for.
-func (c *Component) Insecure() []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Clone(c.insecure)
-}
-
 // update makes Target what Source says now.
 func (c *Component) update() error {
 	hosts, problems := registries.Read(c.o.Source)
-	derived := map[string][]byte{defaultEntry: []byte(c.o.Mirror)}
+	derived := map[string][]byte{registries.DefaultDir: []byte(c.o.Mirror)}
 	files := map[string][]string{}
 	for _, h := range hosts {
 		content, err := h.Derive(c.o.Mirror)
@@ -109,20 +96,19 @@ func (c *Component) update() error {
 		}
 		derived[h.Entry], files[h.Entry] = content, h.Files
 	}
-	insecure := registries.InsecureNames(hosts)
-	c.note(problems, insecure)
+	c.note(problems)
 	var errs []error
 	for entry, content := range derived {
 		errs = append(errs, c.put(entry, content, files[entry]))
 	}
 	errs = append(errs, keepOnly(c.o.Target, func(entry string) bool { return derived[entry] != nil }))
 	if c.o.Insecure != nil {
-		errs = append(errs, c.o.Insecure(insecure))
+		errs = append(errs, c.o.Insecure(registries.InsecureNames(hosts)))
 	}
 	return errors.Join(errs...)
 }
 
-func (c *Component) note(problems []registries.Problem, insecure []string) {
+func (c *Component) note(problems []registries.Problem) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, p := range problems {
@@ -130,7 +116,7 @@ func (c *Component) note(problems []registries.Problem, insecure []string) {
 			c.o.Logger.Warn("This is not what containerd reads", "file", p.File, "error", p.Err)
 		}
 	}
-	c.problems, c.insecure = problems, insecure
+	c.problems = problems
 }
 
 // put writes one directory. Its files are links, so that paths in hosts.toml that are relative lead there as they do
@@ -140,7 +126,7 @@ func (c *Component) put(entry string, hosts []byte, files []string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	wanted := []string{hostsFile}
+	wanted := []string{registries.HostsFile}
 	for _, file := range files {
 		base := filepath.Base(file)
 		wanted = append(wanted, base)
@@ -155,7 +141,7 @@ func (c *Component) put(entry string, hosts []byte, files []string) error {
 			return err
 		}
 	}
-	path := filepath.Join(dir, hostsFile)
+	path := filepath.Join(dir, registries.HostsFile)
 	if old, err := os.ReadFile(path); err != nil || string(old) != string(hosts) {
 		if err := atomicfile.Write(path, hosts, 0o600); err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/boxyard/boxyard/internal/atomicfile"
 	"github.com/boxyard/boxyard/internal/fault"
+	"github.com/boxyard/boxyard/internal/registries"
 	"github.com/boxyard/boxyard/internal/registry"
 )
 
@@ -46,7 +47,7 @@ func (c *Component) mirrors(caches []registry.Cache) error {
 }
 
 func (c *Component) hostsFile(name string) string {
-	return filepath.Join(c.o.Registries, name, "hosts.toml")
+	return filepath.Join(c.o.Registries, name, registries.HostsFile)
 }
 
 // hosts leads to the cache first. Its certificate and the client's are read at each pull.
