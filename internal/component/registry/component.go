@@ -283,7 +283,7 @@ func (c *Component) possible(ctx context.Context, change registry.Change, before
 	if change.Prune && !after.On {
 		return &fault.Error{Code: "registry-off", Summary: "the registry is off", Hint: "boxyard registry on"}
 	}
-	if after.On && !(before.On && before.Port == after.Port) {
+	if after.On && (!before.On || before.Port != after.Port) {
 		if err := canListen(ctx, after.Port, "boxyard registry on --port 5001", "127.0.0.1", "::1"); err != nil {
 			return err
 		}
