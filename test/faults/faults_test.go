@@ -67,6 +67,13 @@ func (y *yard) prepare() {
 	y.must(y.Kubectl(y.t.Context(), "set", "env", "deployment/web", "LOG_BYTES=1024"))
 	y.must(y.Kubectl(y.t.Context(), "expose", "deployment", "web", "--port=80", "--target-port=8080", "--type=NodePort"))
 	y.must(y.Kubectl(y.t.Context(), "rollout", "status", "deployment/web", "--timeout=60s"))
+	y.poll(time.Minute, "the pods from before the change are gone", func() error {
+		out, err := y.Kubectl(y.t.Context(), "get", "pods", "--selector=app=web", "--output=name")
+		if n := len(strings.Fields(out)); err == nil && n != 3 {
+			err = fmt.Errorf("there are %d", n)
+		}
+		return err
+	})
 	clusterIP := y.must(y.Kubectl(y.t.Context(), "get", "service", "web", "-o", "jsonpath={.spec.clusterIP}"))
 	nodePort := y.must(y.Kubectl(y.t.Context(), "get", "service", "web", "-o", "jsonpath={.spec.ports[0].nodePort}"))
 	containerIP := y.must(y.Docker(y.t.Context(), "inspect", "--format", "{{.NetworkSettings.Networks.bridge.IPAddress}}", "web"))
