@@ -337,7 +337,9 @@ func registryCacheLimited(b box) {
 	}
 	b.derived(host)
 	for _, image := range images {
-		b.docker("pull", "--quiet", image)
+		if out := b.docker("pull", image); !strings.Contains(out, "Pull complete") || !strings.Contains(out, "Downloaded newer image") {
+			b.t.Errorf("a pull shows no progress:\n%s", out)
+		}
 		b.forget(image)
 	}
 	b.eventually(150*time.Second, "the cache is within its limit", func() error {
