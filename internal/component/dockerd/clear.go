@@ -12,6 +12,7 @@ import (
 
 	"github.com/containerd/containerd/api/services/tasks/v1"
 	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
 )
@@ -48,15 +49,34 @@ func clearRecords(ctx context.Context, o Options) error {
 	}
 	defer cli.Close()
 	manager := cli.LeasesService()
-	held, err := manager.List(ctx)
+	held, err := listLeases(ctx, manager)
 	if err != nil {
-		return fmt.Errorf("list leases: %w", err)
+		return err
 	}
 	return errors.Join(
 		clearRootfs(ctx, rootfsDir(o), mounted, cli.TaskService()),
 		unfinished{containers: containers, leases: manager, sandboxes: cli.SandboxStore(), now: time.Now()}.clear(ctx, held),
 		clearLeases(ctx, filepath.Join(o.Layout.DataOf("docker"), "buildkit", "metadata_v2.db"), manager, held, hasSnapshot(cli)),
 	)
+}
+
+// listLeases waits for a containerd that starts at the same time, as after a kill of both.
+func listLeases(ctx context.Context, manager leases.Manager) ([]leases.Lease, error) {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		held, err := manager.List(ctx)
+		if err == nil {
+			return held, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("list leases: %w", err)
+		case <-tick.C:
+		}
+	}
 }
 
 func hasSnapshot(cli *containerd.Client) func(ctx context.Context, name string) (bool, error) {
