@@ -41,8 +41,7 @@ func without(all, some []string) []string {
 	return slices.DeleteFunc(slices.Clone(all), func(s string) bool { return slices.Contains(some, s) })
 }
 
-func (y yard) belongings() belongings {
-	y.t.Helper()
+func (y yard) belongings() (belongings, error) {
 	ctx := y.t.Context()
 	all := belongings{}
 	for kind, args := range map[string][]string{
@@ -53,7 +52,11 @@ func (y yard) belongings() belongings {
 		"build cache":         {"builder", "du", "--format", "{{.ID}}"},
 		"addresses":           {"network", "inspect", "bridge", "host", "none", "--format", "{{.Name}} {{json .Status}} {{json .Containers}}"},
 	} {
-		all[kind] = lines(y.must(y.Docker(ctx, args...)))
+		out, err := y.Docker(ctx, args...)
+		if err != nil {
+			return nil, err
+		}
+		all[kind] = lines(out)
 	}
 	for kind, script := range map[string]string{
 		"mounts":              "cut -d' ' -f4,5 /proc/self/mountinfo | sort",
@@ -67,21 +70,34 @@ func (y yard) belongings() belongings {
 		"unfinished contents": "ls /var/lib/boxyard/containerd/io.containerd.content.v1.content/ingest",
 		"contents' files":     "ls /var/lib/boxyard/containerd/io.containerd.content.v1.content/blobs/sha256",
 	} {
-		all[kind] = lines(y.must(y.Run(ctx, "sh", "-c", script)))
+		out, err := y.Run(ctx, "sh", "-c", script)
+		if err != nil {
+			return nil, err
+		}
+		all[kind] = lines(out)
 	}
 	processes, err := y.Processes()
 	if err != nil {
-		y.t.Fatal(err)
+		return nil, err
 	}
 	for _, p := range processes {
 		if strings.HasPrefix(p.Name, "containerd-shim") || p.Name == "runc" || p.Name == "docker-init" {
 			all["processes"] = append(all["processes"], p.String())
 		}
 	}
-	if err := y.ofContainerd(ctx, all); err != nil {
-		y.t.Fatal(err)
+	return all, y.ofContainerd(ctx, all)
+}
+
+// hasNoMore prunes what is kept by design, and says what there is more or less of than before.
+func (y yard) hasNoMore(before belongings) error {
+	if err := y.prune(); err != nil {
+		return err
 	}
-	return all
+	after, err := y.belongings()
+	if err != nil {
+		return err
+	}
+	return before.compare(after)
 }
 
 func lines(text string) []string {

@@ -25,7 +25,10 @@ func TestCrowd(t *testing.T) {
 	y := start(t, harness.Options{Config: "without: [cluster]\n"})
 	y.must(y.Docker(t.Context(), "network", "create", "--subnet", "10.45.64.0/20", "crowd"))
 	y.must(y.Docker(t.Context(), "run", "--rm", "--network", "crowd", "boxyard/base", "true")) // what is made once is there
-	before := y.belongings()
+	before, err := y.belongings()
+	if err != nil {
+		t.Fatal(err)
+	}
 	began := time.Now()
 	failed := y.crowd(func(ctx context.Context, n int) error {
 		_, err := y.Docker(ctx, "run", "--detach", "--network", "crowd", "--name", fmt.Sprint("crowd-", n), "boxyard/base", "sleep", "86400")
@@ -52,7 +55,7 @@ func TestCrowd(t *testing.T) {
 	for _, err := range failed {
 		t.Error(err)
 	}
-	y.poll(time.Minute, "nothing is left of them", func() error { return before.compare(y.belongings()) })
+	y.poll(time.Minute, "nothing is left of them", func() error { return y.hasNoMore(before) })
 	y.isReady(10*time.Second, "after the crowd")
 }
 

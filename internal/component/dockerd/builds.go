@@ -19,17 +19,21 @@ type buildSteps struct {
 	runc     string // the executable
 	executor string // each step has a directory in there, which is called like its container
 	mounts   string // of dockerd's temporary mounts; see environment
-	env      []string
-	unmount  func(path string) error
+	// temporary are dockerd's directories of temporary files, where BuildKit mounts too. dockerd renames the first to
+	// the second when it starts and deletes that, with what is still mounted in it.
+	temporary []string
+	env       []string
+	unmount   func(path string) error
 }
 
 func stepsOf(o Options) buildSteps {
 	return buildSteps{
-		runc:     filepath.Join(o.Payload, "runc"),
-		executor: filepath.Join(o.Layout.DataOf("docker"), "buildkit", "executor"),
-		mounts:   mountsDir(o),
-		env:      environment(o),
-		unmount:  func(path string) error { return unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW) },
+		runc:      filepath.Join(o.Payload, "runc"),
+		executor:  filepath.Join(o.Layout.DataOf("docker"), "buildkit", "executor"),
+		mounts:    mountsDir(o),
+		temporary: []string{filepath.Join(o.Layout.DataOf("docker"), "tmp"), filepath.Join(o.Layout.DataOf("docker"), "tmp-old")},
+		env:       environment(o),
+		unmount:   func(path string) error { return unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW) },
 	}
 }
 
@@ -56,6 +60,13 @@ func (b buildSteps) clear(ctx context.Context) error {
 	for _, entry := range entries {
 		path := filepath.Join(b.mounts, entry.Name())
 		errs = append(errs, b.remove(path, path))
+	}
+	for _, dir := range b.temporary {
+		names, err := mountedBelow(dir)
+		errs = append(errs, err)
+		for _, name := range names {
+			errs = append(errs, b.remove(filepath.Join(dir, name), filepath.Join(dir, name)))
+		}
 	}
 	return errors.Join(errs...)
 }
