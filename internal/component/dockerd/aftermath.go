@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
@@ -33,7 +32,7 @@ func (c *Component) afterContainerd(ctx context.Context, ctrd *containerd.Client
 		return fmt.Errorf("list leases: %w", err)
 	}
 	err = unfinished{
-		containers: filepath.Join(c.o.Layout.DataOf("docker"), "containers"),
+		containers: containersDir(c.o),
 		leases:     manager, sandboxes: ctrd.SandboxStore(), now: time.Now(), before: gone, inUse: mounted,
 	}.clear(ctx, held)
 	if err != nil {

@@ -33,7 +33,7 @@ func (c *Component) clear(ctx context.Context) {
 // clearRecords compares with what containerd knows: leases of builds and of containers, and file systems of
 // containers. It asks containerd only where a dockerd ran before.
 func clearRecords(ctx context.Context, o Options) error {
-	containers := filepath.Join(o.Layout.DataOf("docker"), "containers")
+	containers := containersDir(o)
 	if _, err := os.Stat(containers); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

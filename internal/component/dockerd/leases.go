@@ -20,6 +20,9 @@ const (
 	labelExpire = "containerd.io/gc.expire"
 )
 
+// buildID is the form of moby/buildkit identity.NewID.
+var buildID = regexp.MustCompile(`^[a-z0-9]{25}$`)
+
 // clearLeases deletes the leases by which BuildKit holds snapshots that it does not know of. It makes the lease of a
 // snapshot first and writes its own record when the snapshot is there (moby/buildkit cache/manager.go); after a kill
 // between the two nobody deletes the lease, and the snapshot stays for good. Likewise the lease of a snapshot that it
@@ -75,7 +78,7 @@ func isForgotten(lease leases.Lease, known map[string]buildRecord) bool {
 		id = strings.TrimSuffix(id, suffix)
 	}
 	_, ok := known[id]
-	return !ok && regexp.MustCompile(`^[a-z0-9]{25}$`).MatchString(id) // the form of moby/buildkit identity.NewID
+	return !ok && buildID.MatchString(id)
 }
 
 // buildRecord is what there is to know of one of BuildKit's.

@@ -17,6 +17,9 @@ import (
 // containerID is the form of moby's (internal/stringid) and of CRI's identifiers.
 var containerID = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
+// containersDir is of dockerd's containers: a directory each.
+func containersDir(o Options) string { return filepath.Join(o.Layout.DataOf("docker"), "containers") }
+
 // unfinished are containers that dockerd was making when it was killed (moby daemon/create.go): first there is a
 // lease with the container's ID as its name, which holds the snapshots, then a directory, and at last the file that
 // makes a container of both. Without that file the next dockerd knows nothing of them, and nobody can remove them.

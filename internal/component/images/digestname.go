@@ -15,11 +15,8 @@ import (
 // nameByDigest gives an image that was made here, and that pods use, the record "name@digest" that a pull makes
 // (containerd internal/cri/server/images/image_pull.go). What CRI says a container runs, and so a pod's imageID, is
 // that name; of an image without it, CRI says the digest of the configuration, which docker build never printed and no
-// registry knows.
-func (g *guard) nameByDigest(ctx context.Context, img images.Image) error {
-	if img.Labels[labelWhy] != "local" || !g.needed[img.Name] {
-		return nil
-	}
+// registry knows. all are the images that there are.
+func (g *guard) nameByDigest(ctx context.Context, img images.Image, all map[string]images.Image) error {
 	named, err := reference.ParseNormalizedNamed(img.Name)
 	if err != nil {
 		return nil //nolint:nilerr // madeHere has passed such a name over
@@ -29,10 +26,6 @@ func (g *guard) nameByDigest(ctx context.Context, img images.Image) error {
 	if err != nil {
 		return fmt.Errorf("name %s by its digest: %w", img.Name, err)
 	}
-	all, err := g.list(ctx)
-	if err != nil {
-		return err
-	}
 	if _, ok := all[canonical.String()]; !ok {
 		record := images.Image{Name: canonical.String(), Target: img.Target, Labels: map[string]string{labelManaged: managed}}
 		if _, err := g.store.images.Create(ctx, record); err != nil && !errdefs.IsAlreadyExists(err) {
@@ -40,6 +33,11 @@ func (g *guard) nameByDigest(ctx context.Context, img images.Image) error {
 		}
 	}
 	return g.forgetFormerDigests(ctx, img, repository.Name(), all)
+}
+
+// wantsDigest is for the images that nameByDigest is for.
+func (g *guard) wantsDigest(img images.Image) bool {
+	return img.Labels[labelWhy] == "local" && g.needed[img.Name]
 }
 
 // forgetFormerDigests deletes the records of digests that the image had before and that no tag has any more, where

@@ -160,7 +160,10 @@ func (g *guard) reconcile(ctx context.Context) error {
 	var errs []error
 	for name, img := range all {
 		all[name], err = g.pin(ctx, img)
-		errs = append(errs, err, g.tidy(ctx, img), g.nameByDigest(ctx, all[name]))
+		errs = append(errs, err, g.tidy(ctx, img))
+		if g.wantsDigest(all[name]) {
+			errs = append(errs, g.nameByDigest(ctx, all[name], all))
+		}
 	}
 	return errors.Join(append(errs, g.keep(ctx, all))...)
 }
@@ -224,7 +227,15 @@ func (g *guard) changed(ctx context.Context, name string) error {
 	if g.needed[name] {
 		err = errors.Join(err, g.keepOne(ctx, img))
 	}
-	return errors.Join(err, g.tidy(ctx, img), g.nameByDigest(ctx, img))
+	err = errors.Join(err, g.tidy(ctx, img))
+	if !g.wantsDigest(img) {
+		return err
+	}
+	all, listErr := g.list(ctx)
+	if listErr != nil {
+		return errors.Join(err, listErr)
+	}
+	return errors.Join(err, g.nameByDigest(ctx, img, all))
 }
 
 // deleted is called when an image's record was deleted. restoreDue makes it again.
