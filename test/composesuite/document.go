@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/boxyard/boxyard/test/conformance/spec"
@@ -27,7 +28,7 @@ func (s *session) outcomes() []suite.Outcome {
 
 // write writes the document, where the call was about the whole suite.
 func (s *session) write(ctx context.Context) error {
-	if s.opts.part || s.opts.focus.String() != "" {
+	if s.opts.Part || s.opts.Focus.String() != "" {
 		return nil
 	}
 	commit, err := exec.CommandContext(ctx, "git", "-C", s.repo, "rev-parse", "--short=12", "HEAD").Output()
@@ -60,20 +61,6 @@ packages, in a registry that stands for Docker Hub.
 
 // verdict is an error where a test failed that nothing explains.
 func (s *session) verdict() error {
-	count, unexplained := map[spec.State]int{}, 0
-	for _, name := range s.tests {
-		if !s.wants(name) {
-			continue
-		}
-		last, _ := s.record.Last(name)
-		count[last.State]++
-		if _, ok := s.explained[name]; last.State == spec.Failed && !ok {
-			unexplained++
-		}
-	}
-	suite.Say("%d passed, %d failed, %d skipped, %d not run yet", count[spec.Passed], count[spec.Failed], count[spec.Skipped], count[""])
-	if unexplained > 0 {
-		return fmt.Errorf("%d tests failed for reasons that test/composesuite/explained.txt does not give", unexplained)
-	}
-	return nil
+	names := slices.DeleteFunc(slices.Clone(s.tests), func(name string) bool { return !s.wants(name) })
+	return suite.Verdict(names, s.record, s.explained, "test/composesuite/explained.txt")
 }

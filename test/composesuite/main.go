@@ -3,18 +3,15 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
 
-	"github.com/boxyard/boxyard/test/conformance/spec"
 	"github.com/boxyard/boxyard/test/harness"
 	"github.com/boxyard/boxyard/test/suite"
 )
@@ -28,32 +25,8 @@ func main() {
 	}
 }
 
-// options are what a person may choose.
-type options struct {
-	focus                       *regexp.Regexp
-	part, again, fresh, onlyDoc bool
-}
-
-func parse(args []string) (options, error) {
-	var opts options
-	flags := flag.NewFlagSet("composesuite", flag.ContinueOnError)
-	focus := flags.String("focus", "", "a regular expression: run only tests whose names match")
-	flags.BoolVar(&opts.part, "part", false, "run the tests of part.txt, all of them anew, and write no document")
-	flags.BoolVar(&opts.again, "again", false, "run those again that failed")
-	flags.BoolVar(&opts.fresh, "fresh", false, "forget what there is so far")
-	flags.BoolVar(&opts.onlyDoc, "report", false, "run nothing, write the document only")
-	if err := flags.Parse(args); err != nil {
-		return opts, err
-	}
-	var err error
-	if opts.focus, err = regexp.Compile(*focus); err != nil {
-		return opts, fmt.Errorf("-focus: %w", err)
-	}
-	return opts, nil
-}
-
 func run(ctx context.Context, args []string) error {
-	opts, err := parse(args)
+	opts, err := suite.Parse("composesuite", "part", "the tests of part.txt", args)
 	if err != nil {
 		return err
 	}
@@ -65,22 +38,13 @@ func run(ctx context.Context, args []string) error {
 	if s.tests, err = s.list(ctx); err != nil {
 		return err
 	}
-	file := filepath.Join(s.dir, "record.json")
-	if opts.part {
-		file = filepath.Join(s.dir, "part.json")
-	}
-	if opts.fresh || opts.part {
-		if err := os.RemoveAll(file); err != nil {
-			return err
-		}
-	}
-	if s.record, err = spec.OpenRecord(file); err != nil {
+	if s.record, err = opts.OpenRecord(s.dir, "part"); err != nil {
 		return err
 	}
 	if err := s.readLists(); err != nil {
 		return err
 	}
-	if !opts.onlyDoc {
+	if !opts.Report {
 		err = s.work(ctx)
 	}
 	return errors.Join(err, s.write(ctx), s.verdict())

@@ -20,7 +20,7 @@ import (
 
 // session is one call of the command: a run of the suite, or the rest of one.
 type session struct {
-	opts   options
+	opts   suite.Options
 	repo   string
 	dir    string   // build/compose
 	tests  []string // the suite's own list
@@ -33,17 +33,17 @@ func (s *session) program() string { return filepath.Join(s.dir, "bin/e2e.test")
 
 // wants says whether a test is to run in this call.
 func (s *session) wants(name string) bool {
-	if _, cannot := s.unrunnable[name]; cannot || !s.opts.focus.MatchString(name) {
+	if _, cannot := s.unrunnable[name]; cannot || !s.opts.Focus.MatchString(name) {
 		return false
 	}
 	_, inPart := s.part[name]
-	return inPart || !s.opts.part
+	return inPart || !s.opts.Part
 }
 
 func (s *session) missing() []string {
 	return slices.DeleteFunc(slices.Clone(s.tests), func(name string) bool {
 		last, ran := s.record.Last(name)
-		return !s.wants(name) || ran && (!s.opts.again || last.State != spec.Failed)
+		return !s.wants(name) || ran && (!s.opts.Again || last.State != spec.Failed)
 	})
 }
 

@@ -3,16 +3,14 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"regexp"
 	"syscall"
 
-	"github.com/boxyard/boxyard/test/conformance/spec"
 	"github.com/boxyard/boxyard/test/harness"
+	"github.com/boxyard/boxyard/test/suite"
 )
 
 func main() {
@@ -24,35 +22,8 @@ func main() {
 	}
 }
 
-// options are what a person may choose.
-type options struct {
-	focus  *regexp.Regexp
-	socket bool
-	again  bool
-	fresh  bool
-	report bool
-}
-
-func parse(args []string) (options, error) {
-	var opts options
-	flags := flag.NewFlagSet("mobysuite", flag.ContinueOnError)
-	focus := flags.String("focus", "", "a regular expression: run only tests whose names match")
-	flags.BoolVar(&opts.socket, "socket", false, "run only tests against Boxyard's socket, all of them anew, and write no document")
-	flags.BoolVar(&opts.again, "again", false, "run those again that failed")
-	flags.BoolVar(&opts.fresh, "fresh", false, "forget what there is so far")
-	flags.BoolVar(&opts.report, "report", false, "run nothing, write the document only")
-	if err := flags.Parse(args); err != nil {
-		return opts, err
-	}
-	var err error
-	if opts.focus, err = regexp.Compile(*focus); err != nil {
-		return opts, fmt.Errorf("-focus: %w", err)
-	}
-	return opts, nil
-}
-
 func run(ctx context.Context, args []string) error {
-	opts, err := parse(args)
+	opts, err := suite.Parse("mobysuite", "socket", "tests against Boxyard's socket", args)
 	if err != nil {
 		return err
 	}
@@ -64,22 +35,13 @@ func run(ctx context.Context, args []string) error {
 	if s.packages, err = list(filepath.Join(s.dir, "src/integration")); err != nil {
 		return err
 	}
-	file := filepath.Join(s.dir, "record.json")
-	if opts.socket {
-		file = filepath.Join(s.dir, "socket.json")
-	}
-	if opts.fresh || opts.socket {
-		if err := os.RemoveAll(file); err != nil {
-			return err
-		}
-	}
-	if s.record, err = spec.OpenRecord(file); err != nil {
+	if s.record, err = opts.OpenRecord(s.dir, "socket"); err != nil {
 		return err
 	}
 	if err := s.readLists(); err != nil {
 		return err
 	}
-	if !opts.report {
+	if !opts.Report {
 		err = s.work(ctx)
 	}
 	return errors.Join(err, s.write(ctx), s.verdict())

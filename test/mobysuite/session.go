@@ -24,7 +24,7 @@ import (
 
 // session is one call of the command: a run of the suite, or the rest of one.
 type session struct {
-	opts     options
+	opts     suite.Options
 	repo     string
 	dir      string // build/moby
 	packages []pkg  // the suite's own list
@@ -60,10 +60,10 @@ func (s *session) readLists() error {
 // wants says whether a test is to run in this call.
 func (s *session) wants(p pkg, t test) bool {
 	name := p.full(t)
-	if _, cannot := s.unrunnable[name]; cannot || !s.opts.focus.MatchString(name) {
+	if _, cannot := s.unrunnable[name]; cannot || !s.opts.Focus.MatchString(name) {
 		return false
 	}
-	return !t.starts || p.isolated() && !s.opts.socket
+	return !t.starts || p.isolated() && !s.opts.Part
 }
 
 // missing are the tests of a package that are to run, of those that start daemons or of the others.
@@ -75,7 +75,7 @@ func (s *session) missing(p pkg, starts bool) []string {
 		if !s.wants(p, t) || t.starts != starts {
 			continue
 		}
-		if !ran || s.opts.again && last.State == spec.Failed {
+		if !ran || s.opts.Again && last.State == spec.Failed {
 			names = append(names, t.name)
 		}
 	}
@@ -112,7 +112,7 @@ func (s *session) work(ctx context.Context) error {
 	logs := filepath.Join(s.dir, "instance")
 	err = errors.Join(err, os.RemoveAll(logs), os.CopyFS(logs, os.DirFS(in.LogPath("boxyard"))))
 	closed := in.Close()
-	if closed != nil && !s.opts.socket {
+	if closed != nil && !s.opts.Part {
 		// Some of upstream's tests leave the daemon that they have started; it went with the instance.
 		suite.Say("%v", closed)
 		closed = nil
