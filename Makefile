@@ -161,7 +161,7 @@ build/e2e/nginx.tar: scripts/debian-root.sh
 build/e2e/images.tar: build/tools/e2eimages $(e2e_programs) build/e2e/bin/pause build/e2e/bin/sh build/e2e/shell.tar build/e2e/tools.tar build/e2e/nginx.tar test/conformance/registries.yaml build/upstream.env
 	KUBE_TEST_REPO_LIST=test/conformance/registries.yaml build/e2e/bin/e2e.test --list-images > build/e2e/images.txt
 	. build/upstream.env; build/tools/e2eimages -images build/e2e/images.txt -programs build/e2e/bin -roots build/e2e -created $$images_time \
-		-source "$$(cd e2e && go list -m -f '{{.Dir}}' k8s.io/kubernetes)" -o $@
+		-source "$$(scripts/module-dir.sh e2e k8s.io/kubernetes)" -o $@
 
 # Moby's own integration tests, and the images that they use.
 build/moby/bin.stamp: engine/go.mod scripts/build-moby-suite.sh

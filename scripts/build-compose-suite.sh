@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 out=$(realpath -m "$1")
 # Without -trimpath: the tests find their files by the path of their source.
 export GOWORK=off GOFLAGS=-buildvcs=false CGO_ENABLED=0
-source=$(cd clients && go list -m -f '{{.Dir}}' github.com/docker/compose/v5)
+source=$(scripts/module-dir.sh clients github.com/docker/compose/v5)
 
 rm -rf "$out/src" "$out/bin"
 mkdir -p "$out/bin"

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 out=$(realpath -m "$1")
 export GOWORK=off GOFLAGS=-buildvcs=false CGO_ENABLED=0
-source=$(cd engine && go list -m -f '{{.Dir}}' github.com/moby/moby/v2)
+source=$(scripts/module-dir.sh engine github.com/moby/moby/v2)
 
 rm -rf "$out/src" "$out/bin"
 mkdir -p "$out/bin"

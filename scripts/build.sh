@@ -42,7 +42,8 @@ docker_cli() {
 	set_variable github.com/docker/cli/cli/version.BuildTime "$docker_cli_time"
 	# The module has no go.mod, so that Go would take it for the language of 1.16, with other loop variables than
 	# upstream's own build has: the version is in its vendor.mod.
-	language=$(sed -n 's/^go \([0-9]*\.[0-9]*\).*/\1/p' "$(cd clients && go list -m -f '{{.Dir}}' github.com/docker/cli)/vendor.mod")
+	source=$(scripts/module-dir.sh clients github.com/docker/cli)
+	language=$(sed -n 's/^go \([0-9]*\.[0-9]*\).*/\1/p' "$source/vendor.mod")
 	gcflags="github.com/docker/cli/...=-lang=go$language"
 }
 
