@@ -15,8 +15,9 @@ import (
 	"github.com/boxyard/boxyard/internal/container"
 )
 
-// gather is how long to wait after a container comes or goes for others that do.
-const gather = 200 * time.Millisecond
+// gather is how long to wait after a container comes or goes for others that do, and for a short `docker run` to end:
+// to look is work for containerd and dockerd, and dockerd keeps the images of its containers itself.
+const gather = time.Second
 
 // watchDocker tells changed when Docker's containers may have changed, until ctx is done. containerd knows a container of
 // Docker's only from its first start on, and one that was created and not started needs its image as well.

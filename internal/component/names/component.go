@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -40,9 +42,14 @@ type Component struct {
 	o       Options
 	changed chan struct{} // has one when the file may be stale
 
-	mu      sync.Mutex
-	docker  *client.Client // nil: dockerd is away
-	written map[string]string
+	mu     sync.Mutex
+	docker *client.Client // nil: dockerd is away
+	news   news
+
+	// What was learned of dockerd, and what was written; for Run's goroutine only.
+	containers container.Tracker
+	networks   map[string]network.Summary
+	written    map[string]string
 }
 
 // HostsFile has the names, in the form of /etc/hosts.
@@ -106,7 +113,7 @@ func (c *Component) Run(ctx context.Context, ready func()) error {
 			Socket:    c.o.DockerSocket,
 			Connected: c.connected,
 			Lost:      func() { c.connected(nil) },
-			Event:     func(events.Message) { c.stale() },
+			Event:     c.happened,
 		}.Run(ctx)
 	})
 	for {
@@ -129,10 +136,19 @@ func (c *Component) Run(ctx context.Context, ready func()) error {
 func (c *Component) connected(docker *client.Client) {
 	c.mu.Lock()
 	c.docker = docker
+	c.news = news{containers: true, networks: true}
 	c.mu.Unlock()
 	if docker != nil {
 		c.stale()
 	}
+}
+
+// happened is called for each of dockerd's events.
+func (c *Component) happened(e events.Message) {
+	c.mu.Lock()
+	c.news.add(e)
+	c.mu.Unlock()
+	c.stale()
 }
 
 func (c *Component) stale() {
@@ -145,28 +161,25 @@ func (c *Component) stale() {
 // update asks dockerd. While dockerd is away nothing changes, and its return is told of.
 func (c *Component) update(ctx context.Context) error {
 	c.mu.Lock()
-	docker := c.docker
+	docker, changed := c.docker, c.news
+	c.news = news{}
 	c.mu.Unlock()
-	if docker == nil {
+	if docker == nil || changed.none() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	all, err := container.List(ctx, docker)
-	if client.IsErrConnectionFailed(err) {
-		return nil
-	}
-	if err != nil {
+	if err := c.follow(ctx, docker, changed); err != nil {
+		if client.IsErrConnectionFailed(err) {
+			return nil
+		}
+		// The next time everything is looked at.
+		c.mu.Lock()
+		c.news.containers, c.news.networks = true, true
+		c.mu.Unlock()
 		return err
 	}
-	listed, err := docker.NetworkList(ctx, client.NetworkListOptions{})
-	if err != nil {
-		return fmt.Errorf("list Docker's networks: %w", err)
-	}
-	r := reach{node: c.o.Node, open: c.o.Open != nil, networks: make(map[string]network.Summary, len(listed.Items))}
-	for _, n := range listed.Items {
-		r.networks[n.ID] = n
-	}
+	r := reach{node: c.o.Node, open: c.o.Open != nil, networks: c.networks}
 	if r.open {
 		ranges := r.ranges()
 		if err := c.o.Open(ctx, ranges); err != nil {
@@ -179,7 +192,29 @@ func (c *Component) update(ctx context.Context) error {
 	if !c.o.Containers {
 		return nil
 	}
-	return c.write(HostsFile(c.o.Dir), r.hosts(all).String())
+	return c.write(HostsFile(c.o.Dir), r.hosts(c.containers.All()).String())
+}
+
+// follow brings what is known of containers and networks up to date.
+func (c *Component) follow(ctx context.Context, docker *client.Client, changed news) error {
+	var err error
+	if changed.containers {
+		err = c.containers.Load(ctx, docker)
+	} else {
+		err = c.containers.Update(ctx, docker, slices.Sorted(maps.Keys(changed.ids)))
+	}
+	if err != nil || !changed.networks {
+		return err
+	}
+	listed, err := docker.NetworkList(ctx, client.NetworkListOptions{})
+	if err != nil {
+		return fmt.Errorf("list Docker's networks: %w", err)
+	}
+	c.networks = make(map[string]network.Summary, len(listed.Items))
+	for _, n := range listed.Items {
+		c.networks[n.ID] = n
+	}
+	return nil
 }
 
 func lines(ranges []netip.Prefix) string {
