@@ -19,7 +19,7 @@ LEVEL ?= 12
 # Vetting is done by lint; here it would look at all of Kubernetes again.
 GOTEST ?= go test -vet=off
 
-runtime := runc containerd-shim-runc-v2 docker-proxy cni/bridge cni/host-local cni/portmap cni/loopback
+runtime := runc containerd-shim-runc-v2 docker-proxy cni/podnet cni/bridge cni/host-local cni/portmap
 payload := $(addprefix build/payload/,cluster engine clients docker $(runtime) docker-init images.tar versions.json)
 
 # sources DIRECTORY...: what a build of it depends on.
@@ -86,7 +86,7 @@ build/payload/engine: $(call sources,engine) $(build_program)
 build/payload/clients build/payload/docker: build/payload/%: $(call sources,clients) $(build_program)
 	nice -n 5 scripts/build.sh $* $@
 
-$(addprefix build/payload/,$(runtime)): build/payload/%: runtime/go.mod runtime/go.sum $(build_program)
+$(addprefix build/payload/,$(runtime)): build/payload/%: runtime/go.mod runtime/go.sum $(call sources,runtime/podnet) $(build_program)
 	nice -n 5 scripts/build.sh $* $@
 
 build/pause: $(call sources,runtime/pause) $(build_program)
@@ -207,6 +207,7 @@ test: test-unit test-integration test-moby test-compose test-conformance ## Run 
 test-unit: deps examples ## Run the unit tests, with the race detector where that is affordable.
 	CGO_ENABLED=1 $(GOTEST) -race $(race_packages)
 	cd clients && $(GOTEST) ./...
+	cd runtime && $(GOTEST) ./podnet
 	cd engine && $(GOTEST) ./...
 	cd cluster && $(GOTEST) ./...
 

@@ -90,9 +90,13 @@ docker-proxy)
 	directory=runtime package=github.com/moby/moby/v2/cmd/docker-proxy
 	moby
 	;;
-cni/bridge | cni/loopback | cni/host-local | cni/portmap)
+cni/podnet)
+	directory=runtime package=./podnet
+	set_variable github.com/containernetworking/plugins/pkg/utils/buildversion.BuildVersion "v$cni"
+	;;
+cni/bridge | cni/host-local | cni/portmap)
 	case $name in
-	cni/bridge | cni/loopback) kind=main ;;
+	cni/bridge) kind=main ;;
 	cni/host-local) kind=ipam ;;
 	cni/portmap) kind=meta ;;
 	esac

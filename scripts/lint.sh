@@ -24,9 +24,6 @@ for module in . engine cluster clients runtime e2e; do
 	if [ "$module" = . ] || [ "${LINT:-}" = full ]; then
 		light=()
 	fi
-	# The module runtime has no package of its own.
-	if [ "$module" != runtime ]; then
-		step "$module" go run "$linter" run --config "$config" "${light[@]}" ./...
-	fi
+	step "$module" go run "$linter" run --config "$config" "${light[@]}" ./...
 done
 exit "$failed"

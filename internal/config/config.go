@@ -10,7 +10,7 @@ type Config struct {
 	Group string `json:"group"`
 	// Without names the optional parts that stay off: "cluster" (takes dns and network policy with it), "docker".
 	Without []string `json:"without"`
-	// WithoutFastPaths names what is to be done as upstream does it though we know a faster way: "volumes".
+	// WithoutFastPaths names what is to be done as upstream does it though we know a faster way: the constants Fast...
 	WithoutFastPaths []string `json:"withoutFastPaths"`
 	// CgroupRoot is the cgroup (or, under systemd, the slice without ".slice") that holds every container and pod.
 	CgroupRoot string    `json:"cgroupRoot"`
@@ -23,6 +23,12 @@ type Config struct {
 	Audit      Audit     `json:"audit"`
 	Proxy      Proxy     `json:"proxy"`
 }
+
+// What WithoutFastPaths may name.
+const (
+	FastVolumes    = "volumes"     // pods do not wait for the kubelet's poll of their volumes (ADR 29)
+	FastPodNetwork = "pod-network" // one CNI plugin instead of three (ADR 31)
+)
 
 // Network has the addresses. CIDRs are fixed at creation of the data directory; an overlap with
 // a route of the host is found then and another range is picked, unless the user set it.

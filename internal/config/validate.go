@@ -29,7 +29,8 @@ var (
 
 func optionalParts() []string { return []string{"cluster", "docker"} }
 
-func fastPaths() []string { return []string{"volumes"} }
+// FastPaths are the words that WithoutFastPaths may have.
+func FastPaths() []string { return []string{FastVolumes, FastPodNetwork} }
 
 // Validate reports the first value that is not allowed, as a *fault.Error with
 // the key, the value and the allowed form.
@@ -86,7 +87,7 @@ func (c Config) validateWithout() error {
 	if err := validateWords("without", c.Without, optionalParts()); err != nil {
 		return err
 	}
-	return validateWords("withoutFastPaths", c.WithoutFastPaths, fastPaths())
+	return validateWords("withoutFastPaths", c.WithoutFastPaths, FastPaths())
 }
 
 // validateWords reports the first word that is not one of those that there are.

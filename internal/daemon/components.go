@@ -3,6 +3,7 @@ package daemon
 import (
 	"net/netip"
 	"path/filepath"
+	"slices"
 
 	"github.com/boxyard/boxyard/internal/component/cluster"
 	"github.com/boxyard/boxyard/internal/component/containerd"
@@ -88,6 +89,7 @@ func (m *machine) containerd() *containerd.Component {
 		CgroupDriver: m.facts.CgroupDriver,
 		CapResource:  m.facts.CapResource,
 		Registries:   m.registriesDir(),
+		PlainCNI:     slices.Contains(m.config.WithoutFastPaths, config.FastPodNetwork),
 	})
 	c.Keep = m.keep
 	return c

@@ -9,7 +9,7 @@ import (
 const image = "boxyard/base"
 
 func groups() []group {
-	return []group{
+	all := []group{
 		{name: "starts", start: none, measures: startMeasures()},
 		{name: "start with much to start", start: populated, measures: warmMeasures()},
 		{name: "containers", start: engines, measures: containerMeasures()},
@@ -18,6 +18,7 @@ func groups() []group {
 		{name: "what it costs", start: one, measures: costMeasures()},
 		{name: "density", start: one, measures: densityMeasures()},
 	}
+	return append(all, fastPathGroups()...)
 }
 
 func containerMeasures() []measure {

@@ -18,11 +18,16 @@ const (
 
 // newBoxyard starts Boxyard as a user has it after `boxyard up`.
 func newBoxyard(ctx context.Context) (*subject, error) {
-	in, err := harness.StartUp(ctx, harness.Options{})
+	return newConfigured(ctx, boxyard, "")
+}
+
+// newConfigured is Boxyard with lines of config.yaml.
+func newConfigured(ctx context.Context, name, config string) (*subject, error) {
+	in, err := harness.StartUp(ctx, harness.Options{Config: config})
 	if err != nil {
 		return nil, err
 	}
-	s := &subject{name: boxyard, in: in, client: []string{"/var/lib/boxyard/bin/docker"}}
+	s := &subject{name: name, in: in, client: []string{"/var/lib/boxyard/bin/docker"}}
 	version, err := in.Boxyard(ctx, "version")
 	if err != nil {
 		return nil, errors.Join(err, s.close())

@@ -87,9 +87,50 @@ func disabledPlugins() []string {
 	}
 }
 
-// cniList builds the network of the pods. The bridge and its addresses are made by the
-// component network before; isGateway tells the plugin to take the bridge's address as the pods' gateway.
+// cniList builds the network of the pods. The bridge and its addresses are made by the component network before.
 func cniList(o Options) ([]byte, error) {
+	plugins := []map[string]any{podnet(o)}
+	if o.PlainCNI {
+		plugins = []map[string]any{bridge(o), portMap()}
+	}
+	b, err := json.MarshalIndent(map[string]any{"cniVersion": "1.0.0", "name": NetworkName, "plugins": plugins}, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("encode the CNI configuration: %w", err)
+	}
+	return append(b, '\n'), nil
+}
+
+// podnet is our own plugin (runtime/podnet). It calls portmap for pods that have host ports.
+func podnet(o Options) map[string]any {
+	return map[string]any{
+		"type": "podnet", "bridge": o.Bridge, "ipam": hostLocal(o),
+		"capabilities": map[string]bool{"portMappings": true},
+		"portMap":      portMap(),
+	}
+}
+
+// bridge is upstream's. isGateway tells it to take the bridge's address as the pods' gateway.
+func bridge(o Options) map[string]any {
+	return map[string]any{
+		"type":        "bridge",
+		"bridge":      o.Bridge,
+		"isGateway":   true,
+		"ipMasq":      false, // the nft table inet boxyard does it for all pods at once
+		"hairpinMode": true,  // a pod reaches itself through its own Service
+		"ipam":        hostLocal(o),
+	}
+}
+
+func portMap() map[string]any {
+	return map[string]any{
+		"type":         "portmap",
+		"backend":      "nftables", // it would take iptables wherever that is installed
+		"snat":         true,
+		"capabilities": map[string]bool{"portMappings": true},
+	}
+}
+
+func hostLocal(o Options) map[string]any {
 	ranges := make([][]map[string]string, 0, len(o.PodCIDRs))
 	routes := make([]map[string]string, 0, len(o.PodCIDRs))
 	for _, c := range o.PodCIDRs {
@@ -100,36 +141,7 @@ func cniList(o Options) ([]byte, error) {
 		}
 		routes = append(routes, map[string]string{"dst": dst})
 	}
-	list := map[string]any{
-		"cniVersion": "1.0.0",
-		"name":       NetworkName,
-		"plugins": []map[string]any{
-			{
-				"type":        "bridge",
-				"bridge":      o.Bridge,
-				"isGateway":   true,
-				"ipMasq":      false, // the nft table inet boxyard does it for all pods at once
-				"hairpinMode": true,  // a pod reaches itself through its own Service
-				"ipam": map[string]any{
-					"type":    "host-local",
-					"dataDir": ipamDir(o),
-					"ranges":  ranges,
-					"routes":  routes,
-				},
-			},
-			{
-				"type":         "portmap",
-				"backend":      "nftables", // it would take iptables wherever that is installed
-				"snat":         true,
-				"capabilities": map[string]bool{"portMappings": true},
-			},
-		},
-	}
-	b, err := json.MarshalIndent(list, "", "  ")
-	if err != nil {
-		return nil, fmt.Errorf("encode the CNI configuration: %w", err)
-	}
-	return append(b, '\n'), nil
+	return map[string]any{"type": "host-local", "dataDir": ipamDir(o), "ranges": ranges, "routes": routes}
 }
 
 // ipamDir holds the addresses in use, one file each. It lies in the runtime directory because

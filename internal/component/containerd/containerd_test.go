@@ -51,7 +51,9 @@ func TestConfigIsGolden(t *testing.T) {
 func TestNetworkIsGolden(t *testing.T) {
 	single := options()
 	single.PodCIDRs = single.PodCIDRs[:1]
-	for file, o := range map[string]Options{"dual.conflist": options(), "single.conflist": single} {
+	plain := options()
+	plain.PlainCNI = true
+	for file, o := range map[string]Options{"dual.conflist": options(), "single.conflist": single, "plain.conflist": plain} {
 		got, err := cniList(o)
 		if err != nil {
 			t.Fatal(err)
