@@ -44,6 +44,7 @@ func etcdConfig(c config.Cluster) (*embed.Config, error) {
 	e.InitialCluster = e.InitialClusterFromName(e.Name)
 	e.ClientTLSInfo = etcdTLS(c, "etcd/server")
 	e.PeerTLSInfo = etcdTLS(c, "etcd/peer")
+	e.UnsafeNoFsync = c.Ephemeral
 	e.TickMs = 50
 	e.ElectionMs = 250
 	e.SnapshotCount = 10000

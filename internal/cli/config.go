@@ -18,6 +18,7 @@ type settings struct {
 	file       string
 	apiPort    int
 	without    []string
+	ephemeral  bool
 	payloadDir string
 }
 
@@ -26,6 +27,7 @@ func (s *settings) register(cmd *cobra.Command, a *App) {
 	f.StringVar(&s.file, "config", a.Layout.ConfigFile(), "configuration file")
 	f.IntVar(&s.apiPort, "api-port", 0, "port of the Kubernetes API (default 6443)")
 	f.StringSliceVar(&s.without, "without", nil, "leave out a part: cluster, docker")
+	f.BoolVar(&s.ephemeral, "ephemeral", false, "for CI jobs: do not wait for the disk; a power cut may lose everything")
 	f.StringVar(&s.payloadDir, "payload-dir", "", "take the parts' binaries from this directory, not from this program")
 }
 
@@ -49,6 +51,7 @@ func (s *settings) load() (config.Config, map[string]bool, error) {
 		}
 		chosen["without"] = true
 	}
+	c.Ephemeral = c.Ephemeral || s.ephemeral
 	return c, chosen, c.Validate()
 }
 
@@ -63,6 +66,9 @@ func (s *settings) arguments(defaultFile string) []string {
 	}
 	for _, part := range s.without {
 		args = append(args, "--without", part)
+	}
+	if s.ephemeral {
+		args = append(args, "--ephemeral")
 	}
 	if s.payloadDir != "" {
 		args = append(args, "--payload-dir", s.payloadDir)

@@ -12,6 +12,9 @@ type Config struct {
 	Without []string `json:"without"`
 	// WithoutFastPaths names what is to be done as upstream does it though we know a faster way: the constants Fast...
 	WithoutFastPaths []string `json:"withoutFastPaths"`
+	// Ephemeral is for data that is thrown away: nothing is written through to the disk, so that a power cut may lose
+	// all of it, what was acknowledged included. Fixed at creation, but it may be turned off.
+	Ephemeral bool `json:"ephemeral"`
 	// CgroupRoot is the cgroup (or, under systemd, the slice without ".slice") that holds every container and pod.
 	CgroupRoot string    `json:"cgroupRoot"`
 	Network    Network   `json:"network"`

@@ -89,6 +89,7 @@ func (m *machine) containerd() *containerd.Component {
 		CgroupDriver: m.facts.CgroupDriver,
 		CapResource:  m.facts.CapResource,
 		Registries:   m.registriesDir(),
+		Ephemeral:    m.config.Ephemeral,
 		PlainCNI:     slices.Contains(m.config.WithoutFastPaths, config.FastPodNetwork),
 	})
 	c.Keep = m.keep
@@ -190,7 +191,7 @@ func (m *machine) cluster() *cluster.Component {
 			Enabled: m.config.Audit.Enabled, PolicyFile: m.config.Audit.PolicyFile, LogFile: m.layout.AuditLog(),
 			MaxSizeMB: m.config.Audit.MaxSizeMB, MaxBackups: m.config.Audit.MaxBackups, MaxAgeDays: m.config.Audit.MaxAgeDays,
 		},
-		VolumesDir: m.config.Storage.Path, WithoutFastPaths: m.config.WithoutFastPaths,
+		VolumesDir: m.config.Storage.Path, WithoutFastPaths: m.config.WithoutFastPaths, Ephemeral: m.config.Ephemeral,
 		DiskLimitPercent: m.config.Disk.LimitPercent,
 	}, m.config.Log)
 	c.Keep = m.keep

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/boxyard/boxyard/internal/audit"
 	"github.com/boxyard/boxyard/internal/cgroup"
@@ -102,6 +103,14 @@ func (d *daemon) prepare(ctx context.Context) (*machine, error) {
 		d.note(w)
 	}
 	state, same := state.used(version.Version, c, presence)
+	switch {
+	case c.Ephemeral:
+		d.note("ephemeral: nothing is written through to the disk; a power cut may lose everything")
+	case !same: // It may have been, and is to be kept from now on.
+		if err := syncAll(l.Data); err != nil {
+			return nil, err
+		}
+	}
 	m, err := newMachine(d.o, c, state, facts)
 	if err != nil {
 		return nil, err
@@ -113,6 +122,22 @@ func (d *daemon) prepare(ctx context.Context) (*machine, error) {
 		}
 	}
 	return m, d.make(ctx, m, source)
+}
+
+// syncAll writes through what the file system of a directory has in memory.
+func syncAll(dir string) error {
+	d, err := os.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := unix.Syncfs(int(d.Fd())); err != nil {
+		return fmt.Errorf("write %s through to the disk: %w", dir, err)
+	}
+	return nil
 }
 
 // checkAudit looks at the audit policy here, so that a faulty one starts nothing.

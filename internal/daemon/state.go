@@ -32,6 +32,9 @@ type State struct {
 	// configured may change. Empty where Services have the node's addresses.
 	LoadBalancerPools []string `json:"loadBalancerPools,omitempty"`
 
+	// Ephemeral says that the data was never written through to the disk (config.Config.Ephemeral).
+	Ephemeral bool `json:"ephemeral,omitempty"`
+
 	CgroupRoot string    `json:"cgroupRoot"` // of the last start: what reset ends when config.yaml cannot be read
 	Created    time.Time `json:"created"`
 	CreatedBy  string    `json:"createdBy"` // Boxyard's version
@@ -108,7 +111,8 @@ func newState(c creation) (State, error) {
 		Version: stateFormat, NodeName: name,
 		PodCIDRs: []string{n.PodCIDR}, ServiceCIDRs: []string{n.ServiceCIDR},
 		DockerCIDR: n.DockerCIDR, DockerPool: n.DockerPool, CgroupRoot: c.config.CgroupRoot,
-		Created: c.now, CreatedBy: c.boxyard, UsedBy: c.boxyard,
+		Ephemeral: c.config.Ephemeral,
+		Created:   c.now, CreatedBy: c.boxyard, UsedBy: c.boxyard,
 	}
 	if n.IPv6 == "on" || n.IPv6 == "auto" && c.ipv6 {
 		s.PodCIDRs = append(s.PodCIDRs, n.PodCIDR6)
@@ -175,6 +179,14 @@ func (s State) apply(c config.Config, chosen map[string]bool) (config.Config, er
 		}
 		*f.field = f.decided
 	}
+	if c.Ephemeral && !s.Ephemeral {
+		return c, &fault.Error{
+			Code:    "fixed-at-creation",
+			Summary: "ephemeral is asked for, but this machine's data was made to be kept",
+			Hint:    "start without it; or delete the data and start afresh: boxyard reset",
+			Exit:    fault.ExitUsage,
+		}
+	}
 	for _, f := range []struct {
 		key   string
 		field *string
@@ -204,7 +216,7 @@ func nth(list []string, i int) string {
 // used is s as this Boxyard leaves it; same says that nothing has changed. before looks at a directory.
 func (s State) used(boxyard string, c config.Config, before func(dir string) Presence) (used State, same bool) {
 	used = s
-	used.Version, used.UsedBy, used.CgroupRoot = stateFormat, boxyard, c.CgroupRoot
+	used.Version, used.UsedBy, used.CgroupRoot, used.Ephemeral = stateFormat, boxyard, c.CgroupRoot, c.Ephemeral
 	used.LoadBalancerPools = s.pools(c.Network)
 	_, known := s.VolumeDirs[c.Storage.Path]
 	if !known {
@@ -212,5 +224,6 @@ func (s State) used(boxyard string, c config.Config, before func(dir string) Pre
 		maps.Copy(used.VolumeDirs, s.VolumeDirs)
 	}
 	return used, known && s.Version == used.Version && s.UsedBy == used.UsedBy && s.CgroupRoot == used.CgroupRoot &&
+		s.Ephemeral == used.Ephemeral &&
 		slices.Equal(s.LoadBalancerPools, used.LoadBalancerPools)
 }

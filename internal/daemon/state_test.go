@@ -152,6 +152,32 @@ func TestApplyRefusesAChangedChoice(t *testing.T) {
 
 // Unlike the other ranges, the pool of load balancer addresses may change: a choice counts, and what
 // was picked stays as long as there is none.
+func TestEphemeralIsForNewDataOnly(t *testing.T) {
+	throwAway := config.Default()
+	throwAway.Ephemeral = true
+	kept, err := newState(create())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kept.apply(throwAway, nil); fault.Code(err) != "fixed-at-creation" {
+		t.Errorf("data that was made to be kept: %v", err)
+	}
+	c := create()
+	c.config = throwAway
+	s, err := newState(c)
+	if err != nil || !s.Ephemeral {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	if _, err := s.apply(throwAway, nil); err != nil {
+		t.Errorf("started again: %v", err)
+	}
+	// Turned off, it stays off.
+	s, same := s.used("v1.2.3", config.Default(), func(string) Presence { return "" })
+	if s.Ephemeral || same {
+		t.Errorf("turned off: %v, unchanged %v", s.Ephemeral, same)
+	}
+}
+
 func TestLoadBalancerPoolMayChange(t *testing.T) {
 	start := create()
 	start.config.Network.LoadBalancerPool = "10.99.0.0/24"

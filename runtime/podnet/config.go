@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 
 	"github.com/containernetworking/cni/pkg/invoke"
 	"github.com/containernetworking/cni/pkg/types"
@@ -48,9 +49,7 @@ func (c *config) portMap(result types.Result, call func(ctx context.Context, plu
 		"type":          "portmap",
 		"runtimeConfig": c.RuntimeConfig,
 	}
-	for key, value := range c.PortMap {
-		conf[key] = value
-	}
+	maps.Copy(conf, c.PortMap)
 	if result != nil {
 		conf["prevResult"] = result
 	}

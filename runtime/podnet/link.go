@@ -46,7 +46,7 @@ func (c *config) connect(pod ns.NetNS, device string, result *current.Result) er
 		{Name: device, Mac: inside, Sandbox: pod.Path()},
 	}
 	for _, address := range result.IPs {
-		address.Interface = current.Int(2)
+		address.Interface = new(2)
 	}
 	if err := pod.Do(func(ns.NetNS) error { return configure(device, result) }); err != nil {
 		return err
@@ -66,7 +66,8 @@ func configure(device string, result *current.Result) error {
 // untilUp waits until the kernel has seen the carrier of a port: before that the bridge forwards nothing to it.
 func untilUp(name string) error {
 	const limit, step = 3 * time.Second, time.Millisecond
-	for begun := time.Now(); ; time.Sleep(step) {
+	late := time.After(limit)
+	for {
 		port, err := netlinksafe.LinkByName(name)
 		if err != nil {
 			return fmt.Errorf("find %s: %w", name, err)
@@ -75,8 +76,10 @@ func untilUp(name string) error {
 		if state == netlink.OperUp {
 			return nil
 		}
-		if time.Since(begun) > limit {
+		select {
+		case <-late:
 			return fmt.Errorf("the bridge port %s is not up after %v: %s", name, limit, state)
+		case <-time.After(step):
 		}
 	}
 }

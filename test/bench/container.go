@@ -18,7 +18,7 @@ func groups() []group {
 		{name: "what it costs", start: one, measures: costMeasures()},
 		{name: "density", start: one, measures: densityMeasures()},
 	}
-	return append(all, fastPathGroups()...)
+	return append(append(all, ephemeralGroup()), fastPathGroups()...)
 }
 
 func containerMeasures() []measure {
@@ -26,9 +26,7 @@ func containerMeasures() []measure {
 		{
 			Name: "run", What: "`docker run --rm IMAGE true` on the default bridge, from the client's start to its end",
 			Unit: inSeconds, Budget: 0.090, Peer: moby, Ratio: 0.35, rounds: 40, warm: true,
-			sample: func(ctx context.Context, s *subject) ([]float64, error) {
-				return seconds(s.exec(ctx, s.with("run", "--rm", image, "true")...))
-			},
+			sample: runTrue,
 		},
 		{
 			Name: "run-no-network", What: "`docker run --rm --network none IMAGE true`, from the client's start to its end",
@@ -54,6 +52,10 @@ func containerMeasures() []measure {
 			},
 		},
 	}
+}
+
+func runTrue(ctx context.Context, s *subject) ([]float64, error) {
+	return seconds(s.exec(ctx, s.with("run", "--rm", image, "true")...))
 }
 
 // noPodmanBuild: it runs where cgroups are of version 2 only.

@@ -28,6 +28,10 @@ func startMeasures() []measure {
 			sample: func(ctx context.Context, _ *subject) ([]float64, error) { return start(ctx, harness.Options{}, nil) },
 		},
 		{
+			Name: "cold-start-ephemeral", What: "cold-start with `boxyard up --ephemeral`, which does not wait for the disk",
+			Unit: inSeconds, rounds: 10, sample: ephemeralStart,
+		},
+		{
 			Name: "cold-first-pod", What: "The same until the first pod, which is created right after `boxyard up`, is Ready",
 			Unit: inSeconds, Budget: 2.5, rounds: 10,
 			sample: func(ctx context.Context, _ *subject) ([]float64, error) {

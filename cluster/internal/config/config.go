@@ -39,6 +39,7 @@ type Cluster struct {
 	VolumesDir        string   `json:"volumesDir"`       // where volumes of claims are made
 	DiskLimitPercent  int      `json:"diskLimitPercent"` // above it the kubelet removes images that nobody uses
 	WithoutFastPaths  []string `json:"withoutFastPaths"`
+	Ephemeral         bool     `json:"ephemeral"` // the data need not outlive a power cut
 	Version           string   `json:"version"`
 }
 

@@ -43,6 +43,7 @@ type Options struct {
 	DiskLimitPercent int
 	// WithoutFastPaths has the words of config.yaml's key of that name.
 	WithoutFastPaths []string
+	Ephemeral        bool // etcd need not outlive a power cut
 
 	Audit Audit
 }
@@ -92,6 +93,7 @@ type Config struct {
 	VolumesDir        string   `json:"volumesDir"`
 	DiskLimitPercent  int      `json:"diskLimitPercent"`
 	WithoutFastPaths  []string `json:"withoutFastPaths,omitempty"`
+	Ephemeral         bool     `json:"ephemeral,omitempty"`
 	Version           string   `json:"version"`
 }
 
@@ -123,6 +125,7 @@ func NewConfig(o Options) Config {
 		VolumesDir:        o.VolumesDir,
 		DiskLimitPercent:  o.DiskLimitPercent,
 		WithoutFastPaths:  o.WithoutFastPaths,
+		Ephemeral:         o.Ephemeral,
 		Version:           o.Boxyard,
 	}
 }

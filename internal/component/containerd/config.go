@@ -28,6 +28,7 @@ type settings struct {
 	RuncRoot          string
 	SystemdCgroup     bool
 	RestrictOOM       bool
+	NoSync            bool
 	OOMScore          int
 	Disabled          []string
 }
@@ -52,6 +53,7 @@ func configTOML(o Options) ([]byte, error) {
 		RuncRoot:      filepath.Join(o.Layout.RunOf(name), "runc"),
 		SystemdCgroup: o.CgroupDriver == "systemd",
 		RestrictOOM:   !o.CapResource,
+		NoSync:        o.Ephemeral,
 		Disabled:      disabledPlugins(),
 	}
 	if o.CapResource {

@@ -40,6 +40,7 @@ type Options struct {
 	CgroupDriver string         // "systemd" or "cgroupfs"
 	CapResource  bool           // the host grants CAP_SYS_RESOURCE
 	Registries   string         // the directory with what is said of registries, see component/registries
+	Ephemeral    bool           // the metadata need not outlive a power cut
 	PlainCNI     bool           // pods are connected by upstream's plugins alone
 	StopGrace    time.Duration  // between SIGTERM and SIGKILL for what still runs at `down`; default 10 s
 }
