@@ -12,14 +12,17 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"sigs.k8s.io/yaml"
 )
 
-// APIServer is where the Kubernetes API answers inside an instance.
+// APIServer is where Boxyard's Kubernetes API answers inside an instance.
 const APIServer = "https://127.0.0.1:6443"
 
 // API is the Kubernetes API for tests that ask too often for kubectl. Its methods may be called from any goroutine.
 type API struct {
 	client *http.Client
+	server string
 	token  string // instead of a certificate
 }
 
@@ -29,10 +32,17 @@ func (in *Instance) API(ctx context.Context) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
+	return in.APIOf([]byte(text))
+}
+
+// APIOf is that of another Kubernetes inside the instance, by a kubeconfig with one cluster and one user, which has a
+// certificate. The server's address must be a literal one.
+func (in *Instance) APIOf(kubeconfig []byte) (*API, error) {
 	var config struct {
 		Clusters []struct {
 			Cluster struct {
-				CA string `json:"certificate-authority-data"`
+				Server string `json:"server"`
+				CA     string `json:"certificate-authority-data"`
 			} `json:"cluster"`
 		} `json:"clusters"`
 		Users []struct {
@@ -42,11 +52,11 @@ func (in *Instance) API(ctx context.Context) (*API, error) {
 			} `json:"user"`
 		} `json:"users"`
 	}
-	if err := json.Unmarshal([]byte(text), &config); err != nil || len(config.Users) != 1 || len(config.Clusters) != 1 {
+	if err := yaml.Unmarshal(kubeconfig, &config); err != nil || len(config.Users) != 1 || len(config.Clusters) != 1 {
 		return nil, fmt.Errorf("harness: a kubeconfig with one user and one cluster: %w", err)
 	}
-	user := config.Users[0].User
-	ca, err1 := base64.StdEncoding.DecodeString(config.Clusters[0].Cluster.CA)
+	cluster, user := config.Clusters[0].Cluster, config.Users[0].User
+	ca, err1 := base64.StdEncoding.DecodeString(cluster.CA)
 	cert, err2 := base64.StdEncoding.DecodeString(user.Cert)
 	key, err3 := base64.StdEncoding.DecodeString(user.Key)
 	pair, err4 := tls.X509KeyPair(cert, key)
@@ -55,14 +65,15 @@ func (in *Instance) API(ctx context.Context) (*API, error) {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(ca)
-	return &API{client: in.client(&tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}})}, nil
+	client := in.client(&tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}})
+	return &API{client: client, server: cluster.Server}, nil
 }
 
 // WithToken is the same server for a service account, over connections of its own.
 func (a *API) WithToken(in *Instance, token string) *API {
 	config := a.transport().TLSClientConfig.Clone()
 	config.Certificates = nil
-	return &API{client: in.client(config), token: token}
+	return &API{client: in.client(config), server: a.server, token: token}
 }
 
 func (a *API) transport() *http.Transport {
@@ -97,7 +108,7 @@ func (a *API) Do(ctx context.Context, method, path string, body []byte) (int, []
 
 // Open is Do for answers that go on, such as watches. The caller closes the body.
 func (a *API) Open(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
-	return a.send(ctx, method, APIServer+path, "application/json", body)
+	return a.send(ctx, method, a.server+path, "application/json", body)
 }
 
 // Flags are those that a part of the control plane says it runs with, on its page /flagz.

@@ -175,17 +175,19 @@ func (in *Instance) Status(ctx context.Context) (Status, error) {
 	return status, nil
 }
 
-// Dial opens a connection from inside the instance. addr must be a literal address.
+// Dial opens a connection from inside the instance. addr must be a literal address, or the path of a unix socket.
 func (in *Instance) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return nil, err
-	}
-	if net.ParseIP(host) == nil && network != "unix" {
-		return nil, fmt.Errorf("dial %s: not a literal address", addr)
+	if network != "unix" {
+		host, _, err := net.SplitHostPort(addr)
+		if err != nil {
+			return nil, err
+		}
+		if net.ParseIP(host) == nil {
+			return nil, fmt.Errorf("dial %s: not a literal address", addr)
+		}
 	}
 	var conn net.Conn
-	err = in.Inside(func() error {
+	err := in.Inside(func() error {
 		var err error
 		// With one literal address the dialer opens its socket in this goroutine, so on this thread.
 		conn, err = new(net.Dialer).DialContext(ctx, network, addr)

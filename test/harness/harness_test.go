@@ -74,6 +74,27 @@ func TestNetworkIsItsOwn(t *testing.T) {
 	}
 }
 
+func TestDialReachesSocketsInside(t *testing.T) {
+	in := instance(t)
+	const path = "/run/inside.sock"
+	var listener net.Listener
+	err := in.Inside(func() (err error) {
+		listener, err = new(net.ListenConfig).Listen(t.Context(), "unix", path)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Closing it would delete the path on the host: the file goes with the instance.
+	listener.(*net.UnixListener).SetUnlinkOnClose(false)
+	defer func() { _ = listener.Close() }()
+	conn, err := in.Dial(t.Context(), "unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+}
+
 func TestRebootForgetsWhatARebootForgets(t *testing.T) {
 	in := instance(t)
 	sh(t, in, `ip link add br0 type bridge; echo x > /run/gone; echo x > /var/lib/boxyard/kept; echo x > /etc/kept; (sleep 1000 >/dev/null 2>&1 &) ; cat /proc/sys/kernel/random/boot_id > /var/lib/boxyard/boot`)
