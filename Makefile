@@ -262,8 +262,13 @@ build/bench.stamp: scripts/build-bench.sh scripts/debian-root.sh
 	scripts/build-bench.sh
 	touch $@
 
+# Stock Kubernetes, of the versions that Boxyard has.
+build/bench-kubernetes.stamp: scripts/build-bench-kubernetes.sh cluster/go.mod cluster/go.sum e2e/go.mod e2e/go.sum runtime/go.mod runtime/go.sum build/upstream.env
+	nice -n 5 scripts/build-bench-kubernetes.sh build/bench/kubernetes
+	touch $@
+
 .PHONY: bench
-bench: build build/bench.stamp ## Measure Boxyard beside its peers, write docs/performance.md; ONLY='...' (root, an hour).
+bench: build build/bench.stamp build/bench-kubernetes.stamp ## Measure Boxyard beside its peers, write docs/performance.md; ONLY='...' (root, an hour).
 	go run ./test/bench -only "$${ONLY:-}" $(FLAGS)
 
 demo: build examples ## Build, run, deploy, reach, update: the whole way on examples/hello (root).
