@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/boxyard/boxyard/test/harness"
@@ -42,13 +43,14 @@ type subject struct {
 	name    string
 	version string
 	in      *harness.Instance
+	dir     string // of what a peer stores and logs; "" for Boxyard
 	// client is the command line that comes before a command of docker or podman.
 	client []string
 	env    []string
 	// extra are the flags of its run and build.
 	extra []string
-	// stop ends what was started beside Boxyard; nil where there is nothing.
-	stop func() error
+	// daemons are what was started beside Boxyard; close stops them, the last one first.
+	daemons []*daemon
 	// release is called at the very end, when nothing of the subject lives any more; may be nil.
 	release func() error
 }
@@ -68,8 +70,8 @@ func (s *subject) run(ctx context.Context, command ...string) (harness.Result, e
 
 func (s *subject) close() error {
 	var errs []error
-	if s.stop != nil {
-		errs = append(errs, s.stop())
+	for _, d := range slices.Backward(s.daemons) {
+		errs = append(errs, d.stop())
 	}
 	if s.in != nil {
 		errs = append(errs, s.in.Close())

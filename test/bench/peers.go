@@ -78,7 +78,7 @@ func (p peer) start(ctx context.Context) (s *subject, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s = &subject{name: p.name, client: p.client, env: p.environment(), release: func() error { return removeAll(dir) }}
+	s = &subject{name: p.name, dir: dir, client: p.client, env: p.environment(), release: func() error { return removeAll(dir) }}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("start %s: %w", p.name, err), s.close())
@@ -98,7 +98,7 @@ func (p peer) start(ctx context.Context) (s *subject, err error) {
 	if p.daemon == nil {
 		return s, nil
 	}
-	return s, p.serve(ctx, s, filepath.Join(dir, "log"))
+	return s, p.serve(ctx, s)
 }
 
 func (p peer) environment() []string {
@@ -148,44 +148,14 @@ func (p peer) inCgroup(s *subject, args []string) []string {
 }
 
 // serve starts the daemon and waits for its first answer.
-func (p peer) serve(ctx context.Context, s *subject, log string) error {
-	out, err := os.Create(log)
-	if err != nil {
+func (p peer) serve(ctx context.Context, s *subject) error {
+	if err := s.serve(ctx, p.inCgroup(s, p.daemon)...); err != nil {
 		return err
 	}
-	defer func() { _ = out.Close() }()
-	args := p.inCgroup(s, p.daemon[1:])
-	// It must outlive the call's context: stop ends it.
-	cmd := s.in.Prepare(context.WithoutCancel(ctx), harness.Command{Name: p.daemon[0], Args: args, Env: s.env})
-	cmd.Stdout, cmd.Stderr = out, out
-	if err := s.in.StartProcess(cmd); err != nil {
-		return err
-	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = cmd.Wait() // SIGTERM ends it: not a success to exec
-	}()
-	s.stop = func() error {
-		_ = cmd.Process.Signal(unix.SIGTERM)
-		select {
-		case <-ended:
-			return nil
-		case <-time.After(30 * time.Second):
-			return errors.Join(fmt.Errorf("%s did not end within 30 s of SIGTERM", p.name), cmd.Process.Kill())
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	err = until(ctx, func(ctx context.Context) error {
+	return s.answers(ctx, 30*time.Second, func(ctx context.Context) error {
 		_, err := s.exec(ctx, "version")
 		return err
 	})
-	if err != nil {
-		text, _ := os.ReadFile(log)
-		return fmt.Errorf("%w\n%s", err, text)
-	}
-	return nil
 }
 
 // removeAll waits for file systems of dead namespaces to go.
