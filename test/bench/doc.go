@@ -8,5 +8,5 @@
 //
 // Each subject is confined as the tests' instances are (package harness), with
 // its storage on the disk. Peers run as their upstream has them by default; what
-// is different is in peers.go, each with the reason.
+// is different is in peers.go and kubernetes.go, each with the reason.
 package main

@@ -16,11 +16,18 @@ import (
 const pods = "/api/v1/namespaces/default/pods"
 
 // kube is what measures ask of a subject's Kubernetes API, over one connection that stays open.
-type kube struct{ api *harness.API }
+type kube struct {
+	api  *harness.API
+	pull string // as in subject
+}
 
 func kubeOf(ctx context.Context, s *subject) (kube, error) {
-	api, err := s.in.API(ctx)
-	return kube{api: api}, err
+	client := s.in.API
+	if s.api != nil {
+		client = s.api
+	}
+	api, err := client(ctx)
+	return kube{api: api, pull: s.pull}, err
 }
 
 // do sends an object, or none, and wants an answer of status 2xx.
@@ -114,13 +121,17 @@ func readUntilReady(events io.Reader, count int, start time.Time) ([]float64, er
 }
 
 // newPod is a pod that does nothing, from the image that is there always.
-func newPod(name, app string) map[string]any {
+func (k kube) newPod(name, app string) map[string]any {
+	container := map[string]any{"name": "app", "image": image, "command": []string{"sleep", "86400"}}
+	if k.pull != "" {
+		container["imagePullPolicy"] = k.pull
+	}
 	return map[string]any{
 		"apiVersion": "v1", "kind": "Pod",
 		"metadata": map[string]any{"name": name, "labels": map[string]string{"app": app}},
 		"spec": map[string]any{
 			"terminationGracePeriodSeconds": 0,
-			"containers":                    []map[string]any{{"name": "app", "image": image, "command": []string{"sleep", "86400"}}},
+			"containers":                    []map[string]any{container},
 		},
 	}
 }

@@ -49,6 +49,12 @@ type subject struct {
 	env    []string
 	// extra are the flags of its run and build.
 	extra []string
+	// api is the administrator's; nil takes Boxyard's.
+	api func(ctx context.Context) (*harness.API, error)
+	// pull is the imagePullPolicy of its pods; "" takes Kubernetes' default.
+	pull string
+	// drain is what close calls first, to wait for what is ending; may be nil.
+	drain func() error
 	// daemons are what was started beside Boxyard; close stops them, the last one first.
 	daemons []*daemon
 	// release is called at the very end, when nothing of the subject lives any more; may be nil.
@@ -70,6 +76,9 @@ func (s *subject) run(ctx context.Context, command ...string) (harness.Result, e
 
 func (s *subject) close() error {
 	var errs []error
+	if s.drain != nil {
+		errs = append(errs, s.drain())
+	}
 	for _, d := range slices.Backward(s.daemons) {
 		errs = append(errs, d.stop())
 	}

@@ -78,7 +78,7 @@ func firstPod(ctx context.Context, s *subject) error {
 	}
 	defer k.api.Close()
 	_, err = k.becomeReady(ctx, "app=first", 1, func() error {
-		_, err := k.do(ctx, http.MethodPost, pods, newPod("first", "first"))
+		_, err := k.do(ctx, http.MethodPost, pods, k.newPod("first", "first"))
 		return err
 	})
 	return err

@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	boxyard = "boxyard"
-	moby    = "moby"
+	boxyard    = "boxyard"
+	moby       = "moby"
+	kubernetes = "kubernetes"
 )
 
 // newBoxyard starts Boxyard as a user has it after `boxyard up`.
@@ -74,4 +75,17 @@ func engines(ctx context.Context, repo string) (all []*subject, err error) {
 		}
 	}
 	return all, nil
+}
+
+// clusters are Boxyard and the peer of its Kubernetes half, both with the image boxyard/base.
+func clusters(ctx context.Context, repo string) ([]*subject, error) {
+	box, err := newBoxyard(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stock, err := newKubernetes(ctx, repo)
+	if err != nil {
+		return nil, errors.Join(err, box.close())
+	}
+	return []*subject{box, stock}, nil
 }
