@@ -6,11 +6,14 @@ import (
 	"time"
 )
 
-const image = "boxyard/base"
+const (
+	image  = "boxyard/base"
+	starts = "starts"
+)
 
 func groups() []group {
 	all := []group{
-		{name: "starts", start: none, measures: startMeasures()},
+		{name: starts, start: none, measures: startMeasures()},
 		{name: "start with much to start", start: populated, measures: warmMeasures()},
 		{name: "containers", start: engines, measures: containerMeasures()},
 		{name: "pods", start: clusters, measures: podMeasures()},

@@ -23,6 +23,10 @@ func writeDocument(repo string, r *results) error {
 	for _, name := range subjectNames(r) {
 		fmt.Fprintf(&b, "| %s | %s |\n", name, r.Versions[name])
 	}
+	figures, err := readPublished(repo)
+	if err != nil {
+		return err
+	}
 	for _, g := range groups() {
 		measured := false
 		for _, m := range g.measures {
@@ -42,6 +46,9 @@ func writeDocument(repo string, r *results) error {
 			if err := os.WriteFile(plot, []byte(draw(res)), 0o644); err != nil {
 				return err
 			}
+		}
+		if measured && g.name == starts {
+			b.WriteString(publishedSection(figures, r))
 		}
 	}
 	// What the figures come from is found by looking, not by measuring: that chapter is written by hand.

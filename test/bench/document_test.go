@@ -12,6 +12,8 @@ import (
 // chapter is the part of docs/performance.md that is written by hand.
 const chapter = "docs/performance/where-the-time-goes.md"
 
+const publishedFile = "bench/published.json"
+
 // The page is what the results and the chapter make: a change of one without the other, or by hand, would be lost.
 func TestDocumentIsWhatResultsAndChapterMake(t *testing.T) {
 	top := filepath.Join("..", "..")
@@ -25,6 +27,11 @@ func TestDocumentIsWhatResultsAndChapterMake(t *testing.T) {
 	}
 	repo := t.TempDir()
 	writeChapter(t, repo, string(text))
+	figures, err := os.ReadFile(filepath.Join(top, publishedFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(repo, publishedFile), string(figures))
 	if err := writeDocument(repo, r); err != nil {
 		t.Fatal(err)
 	}
@@ -41,6 +48,7 @@ func TestChapterSurvivesTheNextRun(t *testing.T) {
 	repo := t.TempDir()
 	const text = "## Where the time goes\n\nElsewhere.\n"
 	writeChapter(t, repo, text)
+	writeFile(t, filepath.Join(repo, publishedFile), "[]")
 	for range 2 {
 		if err := writeDocument(repo, &results{}); err != nil {
 			t.Fatal(err)
@@ -56,6 +64,7 @@ func TestDocumentIsNotWrittenWithoutTheChapter(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(repo, "docs"), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	writeFile(t, filepath.Join(repo, publishedFile), "[]")
 	if err := writeDocument(repo, &results{}); err == nil {
 		t.Errorf("written without its chapter:\n%s", document(t, repo))
 	}
@@ -63,7 +72,11 @@ func TestDocumentIsNotWrittenWithoutTheChapter(t *testing.T) {
 
 func writeChapter(t *testing.T, repo, text string) {
 	t.Helper()
-	file := filepath.Join(repo, chapter)
+	writeFile(t, filepath.Join(repo, chapter), text)
+}
+
+func writeFile(t *testing.T, file, text string) {
+	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		t.Fatal(err)
 	}
