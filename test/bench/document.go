@@ -51,6 +51,11 @@ func writeDocument(repo string, r *results) error {
 			b.WriteString(publishedSection(figures, r))
 		}
 	}
+	grown, err := growthChapter(repo, r)
+	if err != nil {
+		return err
+	}
+	b.WriteString(grown)
 	// What the figures come from is found by looking, not by measuring: that chapter is written by hand.
 	waterfall, err := os.ReadFile(filepath.Join(repo, "docs", "performance", "where-the-time-goes.md"))
 	if err != nil {

@@ -89,7 +89,7 @@ func (b *bench) all(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", g.name, err)
 		}
 	}
-	return nil
+	return b.grow(ctx)
 }
 
 func (b *bench) group(ctx context.Context, g group, wanted []measure) error {

@@ -24,6 +24,8 @@ type results struct {
 	Machine  machine            `json:"machine"`
 	Versions map[string]string  `json:"versions"` // by subject
 	Measures map[string]*result `json:"measures"`
+	// Curves are figures at several sizes, by name.
+	Curves map[string]*curveResult `json:"curves,omitempty"`
 }
 
 type machine struct {

@@ -20,11 +20,11 @@ const (
 func (u unit) format(v float64) string {
 	switch u {
 	case inSeconds:
-		if v < 1 {
-			return fmt.Sprintf("%.0f ms", v*1000)
-		}
-		return fmt.Sprintf("%.2f s", v)
+		return formatSeconds(v)
 	case inBytes:
+		if v > 0 && v < 1e5 {
+			return fmt.Sprintf("%.1f kB", v/1e3)
+		}
 		return fmt.Sprintf("%.1f MB", v/1e6)
 	case inCores:
 		return fmt.Sprintf("%.1f %%", v*100)
@@ -32,6 +32,19 @@ func (u unit) format(v float64) string {
 		return fmt.Sprintf("%.0f/s", v)
 	default:
 		return fmt.Sprint(v)
+	}
+}
+
+func formatSeconds(v float64) string {
+	switch {
+	case v >= 1:
+		return fmt.Sprintf("%.2f s", v)
+	case v >= 0.01 || v == 0:
+		return fmt.Sprintf("%.0f ms", v*1000)
+	case v >= 0.001:
+		return fmt.Sprintf("%.1f ms", v*1000)
+	default:
+		return fmt.Sprintf("%.0f µs", v*1e6)
 	}
 }
 
