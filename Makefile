@@ -268,7 +268,7 @@ build/bench-kubernetes.stamp: scripts/build-bench-kubernetes.sh cluster/go.mod c
 	touch $@
 
 .PHONY: bench
-bench: build build/bench.stamp build/bench-kubernetes.stamp ## Measure Boxyard beside its peers, write docs/performance.md; ONLY='...' (root, an hour).
+bench: build examples build/bench.stamp build/bench-kubernetes.stamp ## Measure Boxyard beside its peers, write docs/performance.md; ONLY='...' (root, two hours).
 	go run ./test/bench -only "$${ONLY:-}" $(FLAGS)
 
 demo: build examples ## Build, run, deploy, reach, update: the whole way on examples/hello (root).

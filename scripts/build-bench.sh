@@ -1,5 +1,5 @@
 #!/bin/bash
-# build-bench.sh - the Debian packages of the benchmark's peers, unpacked into build/bench. Nothing is installed.
+# build-bench.sh - the Debian packages of the benchmark's peers and of wrk, unpacked into build/bench. Nothing is installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,6 +13,7 @@ unpack() {
 	tar -x --keep-directory-symlink -f "$dir.tar" -C "$dir"
 	rm "$dir.tar"
 	# What update-alternatives would do.
+	[ -e "$dir/usr/sbin/xtables-nft-multi" ] || return 0
 	for name in iptables ip6tables; do
 		for kind in "" -save -restore; do ln -sf $name-nft$kind "$dir/usr/sbin/$name$kind"; done
 	done
@@ -20,4 +21,5 @@ unpack() {
 
 unpack iptables iptables
 unpack docker.io docker.io
+unpack wrk wrk
 unpack podman podman runc conmon netavark aardvark-dns iptables

@@ -17,6 +17,7 @@ func groups() []group {
 		{name: "start with much to start", start: populated, measures: warmMeasures()},
 		{name: "containers", start: engines, measures: containerMeasures()},
 		{name: "pods", start: clusters, measures: podMeasures()},
+		trafficGroup(),
 		{name: "from an edit to what users see", start: one, measures: loopMeasures()},
 		{name: "what it costs", start: one, measures: costMeasures()},
 		{name: "density", start: one, measures: densityMeasures()},

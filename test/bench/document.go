@@ -16,7 +16,7 @@ func writeDocument(repo string, r *results) error {
 	var b strings.Builder
 	b.WriteString("# Performance\n\n" +
 		"Written by `make bench`, which measures Boxyard and its peers in one run on one machine, in turns. " +
-		"Every sample is in [bench/results.json](../bench/results.json). The shorter, the better.\n\n")
+		"Every sample is in [bench/results.json](../bench/results.json). The shorter, the better; of rates, the higher.\n\n")
 	fmt.Fprintf(&b, "Machine: %s, %d cores, %.0f GiB, %s, Linux %s.\n\n", cmp.Or(r.Machine.CPU, "unknown CPU"), r.Machine.Cores,
 		float64(r.Machine.MemoryMB)/1024, r.Machine.System, r.Machine.Kernel)
 	b.WriteString("| subject | version |\n|---|---|\n")
@@ -115,19 +115,23 @@ func verdicts(r *result) []string {
 		return nil
 	}
 	var lines []string
+	atLeast, within := "", func(value, budget float64) bool { return value <= budget }
+	if r.Unit.more() {
+		atLeast, within = ", at least", func(value, budget float64) bool { return value >= budget }
+	}
 	if r.Budget > 0 {
-		lines = append(lines, fmt.Sprintf("Budget %s: %s.", r.Unit.format(r.Budget), kept(ours.Median <= r.Budget)))
+		lines = append(lines, fmt.Sprintf("Budget %s%s: %s.", r.Unit.format(r.Budget), atLeast, kept(within(ours.Median, r.Budget))))
 	}
 	if theirs := summarize(r.Samples[r.Peer]); r.Ratio > 0 && theirs.Count > 0 {
 		ratio := ours.Median / theirs.Median
-		lines = append(lines, fmt.Sprintf("Budget %.2f x %s: %s, with %.2f x.", r.Ratio, r.Peer, kept(ratio <= r.Ratio), ratio))
+		lines = append(lines, fmt.Sprintf("Budget %.2f x %s%s: %s, with %.2f x.", r.Ratio, r.Peer, atLeast, kept(within(ratio, r.Ratio)), ratio))
 	}
 	if r.Before > 0 {
 		change := "the same as"
 		switch by := ours.Median / r.Before; {
-		case by > 1.05:
+		case by > 1.05 && !r.Unit.more(), by < 0.95 && r.Unit.more():
 			change = fmt.Sprintf("worse (%.2f x) than", by)
-		case by < 0.95:
+		case by < 0.95, by > 1.05:
 			change = fmt.Sprintf("better (%.2f x) than", by)
 		}
 		lines = append(lines, fmt.Sprintf("Boxyard is %s in the run before (%s, commit %s), which may have met another machine.",

@@ -30,12 +30,13 @@ func serviceGrowth() growth {
 	}
 }
 
-func grownService(name string) map[string]any {
+// webService leads to the pods of an app, which serve on port 8080.
+func webService(name, app string) map[string]any {
 	return map[string]any{
 		"apiVersion": "v1", "kind": "Service",
 		"metadata": map[string]any{"name": name},
 		"spec": map[string]any{
-			"selector": map[string]string{"app": "grown"},
+			"selector": map[string]string{"app": app},
 			"ports":    []map[string]any{{"port": 80, "targetPort": 8080}},
 		},
 	}
@@ -54,7 +55,7 @@ func reachServices(ctx context.Context, s *subject, have, size int) error {
 		}
 	}
 	err = several(ctx, 16, have, size, func(ctx context.Context, i int) error {
-		_, err := k.do(ctx, http.MethodPost, services, grownService(fmt.Sprint("grown-", i)))
+		_, err := k.do(ctx, http.MethodPost, services, webService(fmt.Sprint("grown-", i), "grown"))
 		return err
 	})
 	if err != nil {
@@ -167,7 +168,7 @@ func syncService(ctx context.Context, s *subject, _ int) (_ float64, err error) 
 		return 0, err
 	}
 	begun := time.Now()
-	made, err := k.do(ctx, http.MethodPost, services, grownService("one-more"))
+	made, err := k.do(ctx, http.MethodPost, services, webService("one-more", "grown"))
 	if err != nil {
 		return 0, err
 	}

@@ -15,9 +15,9 @@ type measure struct {
 	Name string `json:"name"`
 	What string `json:"what"` // a sentence: from where to where
 	Unit unit   `json:"unit"`
-	// Budget is what Boxyard's median may be at most; 0 for none.
+	// Budget is what Boxyard's median may be at most, or at least where more is better (unit.more); 0 for none.
 	Budget float64 `json:"budget,omitempty"`
-	// Peer and Ratio say that Boxyard's median may be at most Ratio times that of Peer.
+	// Peer and Ratio say that Boxyard's median may be at most, or at least, Ratio times that of Peer.
 	Peer  string  `json:"peer,omitempty"`
 	Ratio float64 `json:"ratio,omitempty"`
 

@@ -16,6 +16,9 @@ const (
 	perSecond unit = "1/s"
 )
 
+// more says that more of it is better, and a budget the least that it may be.
+func (u unit) more() bool { return u == perSecond }
+
 // format writes a value for people.
 func (u unit) format(v float64) string {
 	switch u {
