@@ -152,12 +152,12 @@ func memoryCurve(name, of string) curve {
 	}
 }
 
-// several calls make for each number from..to-1, so many at a time.
-func several(ctx context.Context, atOnce, from, to int, make func(ctx context.Context, i int) error) error {
+// several calls do for each number from..to-1, so many at a time.
+func several(ctx context.Context, atOnce, from, to int, do func(ctx context.Context, i int) error) error {
 	group, inGroup := errgroup.WithContext(ctx)
 	group.SetLimit(atOnce)
 	for i := from; i < to && inGroup.Err() == nil; i++ {
-		group.Go(func() error { return make(inGroup, i) })
+		group.Go(func() error { return do(inGroup, i) })
 	}
 	return cmp.Or(group.Wait(), ctx.Err())
 }
