@@ -15,7 +15,7 @@ const services = "/api/v1/namespaces/default/services"
 
 func serviceGrowth() growth {
 	return growth{
-		name: "Services", sizes: []int{10, 100, 1000, 5000}, limit: 10 * time.Minute, reach: reachServices,
+		name: "Services", sizes: []int{10, 100, 1000, 5000}, limit: 20 * time.Minute, reach: reachServices,
 		curves: []curve{
 			memoryCurve("services-memory", "Services"),
 			{
@@ -43,6 +43,8 @@ func webService(name, app string) map[string]any {
 }
 
 // reachServices: all of them lead to the same two pods, so that the Services are all that there is more of.
+// Creating them takes a while: kube-apiserver gives out one ClusterIP after the other, each with a write to etcd
+// (pkg/registry/core/service/ipallocator/cidrallocator.go, AllocateNextService).
 func reachServices(ctx context.Context, s *subject, have, size int) error {
 	k, err := kubeOf(ctx, s)
 	if err != nil {
