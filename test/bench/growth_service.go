@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"time"
 )
 
@@ -15,7 +16,7 @@ const services = "/api/v1/namespaces/default/services"
 
 func serviceGrowth() growth {
 	return growth{
-		name: "Services", sizes: []int{10, 100, 1000, 5000}, limit: 20 * time.Minute, reach: reachServices,
+		name: "Services", sizes: []int{10, 100, 1000, 5000}, limit: 10 * time.Minute, reach: reachServices,
 		curves: []curve{
 			memoryCurve("services-memory", "Services"),
 			{
@@ -30,21 +31,37 @@ func serviceGrowth() growth {
 	}
 }
 
+// service is as much of a Service as is set or looked at.
+type service struct {
+	APIVersion string            `json:"apiVersion"`
+	Kind       string            `json:"kind"`
+	Metadata   map[string]string `json:"metadata"`
+	Spec       struct {
+		Selector  map[string]string `json:"selector"`
+		Ports     []map[string]int  `json:"ports"`
+		ClusterIP string            `json:"clusterIP,omitempty"`
+	} `json:"spec"`
+}
+
 // webService leads to the pods of an app, which serve on port 8080.
-func webService(name, app string) map[string]any {
-	return map[string]any{
-		"apiVersion": "v1", "kind": "Service",
-		"metadata": map[string]any{"name": name},
-		"spec": map[string]any{
-			"selector": map[string]string{"app": app},
-			"ports":    []map[string]any{{"port": 80, "targetPort": 8080}},
-		},
-	}
+func webService(name, app string) service {
+	s := service{APIVersion: "v1", Kind: "Service", Metadata: map[string]string{"name": name}}
+	s.Spec.Selector = map[string]string{"app": app}
+	s.Spec.Ports = []map[string]int{{"port": 80, "targetPort": 8080}}
+	return s
+}
+
+// nth is one of the addresses beside that of the API, which is the first of the range. Those that are given out come
+// from other parts of it.
+func nth(first netip.Addr, i int) netip.Addr {
+	a := first.As4()
+	a[2], a[3] = byte(16+i/256), byte(i%256)
+	return netip.AddrFrom4(a)
 }
 
 // reachServices: all of them lead to the same two pods, so that the Services are all that there is more of.
-// Creating them takes a while: kube-apiserver gives out one ClusterIP after the other, each with a write to etcd
-// (pkg/registry/core/service/ipallocator/cidrallocator.go, AllocateNextService).
+// They come with their addresses: those that are to get one wait for each other in kube-apiserver, each for a write to
+// etcd (pkg/registry/core/service/ipallocator/cidrallocator.go, AllocateNextService), and thousands for minutes.
 func reachServices(ctx context.Context, s *subject, have, size int) error {
 	k, err := kubeOf(ctx, s)
 	if err != nil {
@@ -56,8 +73,18 @@ func reachServices(ctx context.Context, s *subject, have, size int) error {
 			return err
 		}
 	}
+	first, err := k.do(ctx, http.MethodGet, services+"/kubernetes", nil)
+	if err != nil {
+		return err
+	}
+	theirs, err := clusterIP(first)
+	if err != nil {
+		return err
+	}
 	err = several(ctx, 16, have, size, func(ctx context.Context, i int) error {
-		_, err := k.do(ctx, http.MethodPost, services, webService(fmt.Sprint("grown-", i), "grown"))
+		service := webService(fmt.Sprint("grown-", i), "grown")
+		service.Spec.ClusterIP = nth(theirs, i).String()
+		_, err := k.do(ctx, http.MethodPost, services, service)
 		return err
 	})
 	if err != nil {
@@ -131,15 +158,18 @@ func (k kube) newest(ctx context.Context, size int) (string, error) {
 
 // addressOf is the ClusterIP and port of a Service.
 func addressOf(service []byte) (string, error) {
+	ip, err := clusterIP(service)
+	return netip.AddrPortFrom(ip, 80).String(), err
+}
+
+func clusterIP(service []byte) (netip.Addr, error) {
 	var got struct {
 		Spec struct {
-			ClusterIP string `json:"clusterIP"`
+			ClusterIP netip.Addr `json:"clusterIP"`
 		} `json:"spec"`
 	}
-	if err := json.Unmarshal(service, &got); err != nil {
-		return "", err
-	}
-	return net.JoinHostPort(got.Spec.ClusterIP, "80"), nil
+	err := json.Unmarshal(service, &got)
+	return got.Spec.ClusterIP, err
 }
 
 func firstPacket(ctx context.Context, s *subject, size int) (float64, error) {
