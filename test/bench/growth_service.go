@@ -108,7 +108,7 @@ func (k kube) serveGrown(ctx context.Context) error {
 	const label, count = "app=grown", 2
 	_, err := k.becomeReady(ctx, label, count, func() error {
 		for i := range count {
-			p := newPod(fmt.Sprint("grown-", i), "grown")
+			p := k.newPod(fmt.Sprint("grown-", i), "grown")
 			p["spec"] = map[string]any{
 				"terminationGracePeriodSeconds": 0,
 				"containers": []map[string]any{{

@@ -2,15 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/boxyard/boxyard/test/harness"
 )
@@ -60,7 +58,7 @@ func (t *traffic) serveInPod(ctx context.Context, s *subject) (string, error) {
 		return "", err
 	}
 	defer k.api.Close()
-	p := newPod("traffic", "traffic")
+	p := k.newPod("traffic", "traffic")
 	p["spec"] = map[string]any{
 		"terminationGracePeriodSeconds": 0,
 		"containers":                    []map[string]any{{"name": "web", "image": "bench-web:v1"}},
@@ -95,26 +93,14 @@ func (t *traffic) serveOnHost(ctx context.Context, s *subject, program string) (
 			return "", err
 		}
 	}
-	// It must outlive the call's context: stop ends it.
-	cmd := s.in.Prepare(context.WithoutCancel(ctx), harness.Command{
-		Name: program, Env: []string{"PORT=18090", "ADMIN=127.0.0.1:18091", "ASSETS=" + assets},
-	})
-	if err := s.in.StartProcess(cmd); err != nil {
+	dir, err := os.MkdirTemp("/var/tmp", "boxyard-bench-web-")
+	if err != nil {
 		return "", err
 	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = cmd.Wait()
-	}()
-	s.stop = func() error {
-		_ = cmd.Process.Signal(unix.SIGTERM)
-		select {
-		case <-ended:
-			return nil
-		case <-time.After(10 * time.Second):
-			return errors.Join(errors.New("the server on the host did not end within 10 s of SIGTERM"), cmd.Process.Kill())
-		}
+	s.dir, s.release = dir, func() error { return os.RemoveAll(dir) }
+	err = s.serve(ctx, "/usr/bin/env", "PORT=18090", "ADMIN=127.0.0.1:18091", "ASSETS="+assets, program)
+	if err != nil {
+		return "", err
 	}
 	return address, s.awaitWeb(ctx, address)
 }
