@@ -16,7 +16,7 @@ const services = "/api/v1/namespaces/default/services"
 
 func serviceGrowth() growth {
 	return growth{
-		name: "Services", sizes: []int{10, 100, 1000, 5000}, limit: 10 * time.Minute, reach: reachServices,
+		name: "Services", sizes: []int{10, 100, 1000, 5000}, limit: 20 * time.Minute, reach: reachServices,
 		curves: []curve{
 			memoryCurve("services-memory", "Services"),
 			{
@@ -61,7 +61,7 @@ func nth(first netip.Addr, i int) netip.Addr {
 
 // reachServices: all of them lead to the same two pods, so that the Services are all that there is more of.
 // They come with their addresses: those that are to get one wait for each other in kube-apiserver, each for a write to
-// etcd (pkg/registry/core/service/ipallocator/cidrallocator.go, AllocateNextService), and thousands for minutes.
+// etcd (pkg/registry/core/service/ipallocator/cidrallocator.go, AllocateNextService).
 func reachServices(ctx context.Context, s *subject, have, size int) error {
 	k, err := kubeOf(ctx, s)
 	if err != nil {
