@@ -30,6 +30,7 @@ const podPids = 8192
 // eviction, local-storage isolation, probes and cgroup enforcement among them.
 func kubeletConfiguration(c config.Cluster) *kubeletv1beta1.KubeletConfiguration {
 	return &kubeletv1beta1.KubeletConfiguration{
+		FeatureGates:             kubeletFeatures(c),
 		TypeMeta:                 metav1.TypeMeta{Kind: "KubeletConfiguration", APIVersion: kubeletv1beta1.SchemeGroupVersion.String()},
 		Address:                  c.NodeIPs[0],
 		HealthzBindAddress:       "127.0.0.1",
@@ -74,6 +75,12 @@ func kubeletConfiguration(c config.Cluster) *kubeletv1beta1.KubeletConfiguration
 		},
 		Authorization: kubeletv1beta1.KubeletAuthorization{Mode: kubeletv1beta1.KubeletAuthorizationModeWebhook},
 	}
+}
+
+// kubeletFeatures: containerd's events only make the kubelet look at once. What it finds counts, and it looks every second
+// as before (kubernetes pkg/kubelet/pleg/evented.go); upstream calls that alpha for what it once was.
+func kubeletFeatures(c config.Cluster) map[string]bool {
+	return map[string]bool{"EventedPLEG": !slices.Contains(c.WithoutFastPaths, config.FastEvents)}
 }
 
 // RunKubelet returns when the kubelet has ended. The API and the CRI must answer before it starts: the

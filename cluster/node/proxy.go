@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,6 +19,10 @@ import (
 
 // ProxyHealthAddress answers /healthz once kube-proxy has written its rules.
 const ProxyHealthAddress = "127.0.0.1:10256"
+
+// serviceSync is the least time between two transactions of kube-proxy. Upstream's second spares large clusters; a new
+// Service waits for it twice, since its endpoints come right after it.
+const serviceSync = 50 * time.Millisecond
 
 // proxyConfiguration names what differs from upstream's defaults.
 func proxyConfiguration(c config.Cluster) *kubeproxyv1alpha1.KubeProxyConfiguration {
@@ -37,6 +43,9 @@ func proxyConfiguration(c config.Cluster) *kubeproxyv1alpha1.KubeProxyConfigurat
 			TCPEstablishedTimeout: &metav1.Duration{},
 			TCPCloseWaitTimeout:   &metav1.Duration{},
 		},
+	}
+	if !slices.Contains(c.WithoutFastPaths, config.FastServices) {
+		configuration.NFTables.MinSyncPeriod = metav1.Duration{Duration: serviceSync}
 	}
 	configuration.ClientConnection.Kubeconfig = c.PKI("kube-proxy.kubeconfig")
 	return configuration

@@ -18,6 +18,9 @@ const (
 	// upstream looks for the second time (pkg/kubelet/volumemanager/volume_manager.go, podAttachAndMountRetryInterval).
 	volumeWait = 280 * time.Millisecond
 	volumeLook = 5 * time.Millisecond
+	// volumeLoop is how often the manager looks what is to be mounted and unmounted. Upstream looks every 100 ms, once
+	// for what pods want and once for what is not there yet, so that a pod waits for both.
+	volumeLoop = 25 * time.Millisecond
 )
 
 // promptVolumes is the kubelet's volume manager, except that a pod goes on as soon as its volumes are mounted. Upstream
@@ -72,5 +75,29 @@ func withPromptVolumes(k *kubelet.Kubelet) {
 		return
 	}
 	manager := (*volumemanager.VolumeManager)(unsafe.Pointer(field.UnsafeAddr()))
+	for _, part := range []string{"desiredStateOfWorldPopulator", "reconciler"} {
+		if !setLoop(*manager, part, volumeLoop) {
+			slog.Warn("this kubelet's volume manager is not the one that was expected; pods start a little later", "part", part)
+		}
+	}
 	*manager = promptVolumes{*manager}
+}
+
+// setLoop sets the pause of a part of upstream's volume manager, which has not begun yet.
+func setLoop(manager volumemanager.VolumeManager, part string, pause time.Duration) bool {
+	const name = "loopSleepDuration"
+	v := reflect.ValueOf(manager)
+	if v.Kind() != reflect.Pointer {
+		return false
+	}
+	field := v.Elem().FieldByName(part)
+	if field.Kind() != reflect.Interface || field.Elem().Kind() != reflect.Pointer {
+		return false
+	}
+	loop := field.Elem().Elem().FieldByName(name)
+	if !loop.IsValid() || loop.Type() != reflect.TypeFor[time.Duration]() {
+		return false
+	}
+	*(*time.Duration)(unsafe.Pointer(loop.UnsafeAddr())) = pause
+	return true
 }

@@ -78,3 +78,21 @@ func TestUpstreamHasTheField(t *testing.T) {
 		t.Errorf("the kubelet's volume manager is %v", field)
 	}
 }
+
+// TestUpstreamHasTheLoops fails with a volume manager that keeps its pauses elsewhere.
+func TestUpstreamHasTheLoops(t *testing.T) {
+	manager := volumemanager.NewVolumeManager(true, "node", nil, nil, nil, nil, nil, nil, t.TempDir(), nil, nil, nil, 0)
+	for _, part := range []string{"desiredStateOfWorldPopulator", "reconciler"} {
+		if !setLoop(manager, part, volumeLoop) {
+			t.Errorf("%s has no pause that can be set", part)
+			continue
+		}
+		loop := reflect.ValueOf(manager).Elem().FieldByName(part).Elem().Elem().FieldByName("loopSleepDuration")
+		if got := time.Duration(loop.Int()); got != volumeLoop {
+			t.Errorf("%s pauses for %v", part, got)
+		}
+	}
+	if setLoop(manager, "nothing", volumeLoop) || setLoop(nil, "reconciler", volumeLoop) {
+		t.Error("what is not there was set")
+	}
+}

@@ -31,6 +31,8 @@ type Config struct {
 const (
 	FastVolumes    = "volumes"     // pods do not wait for the kubelet's poll of their volumes (ADR 29)
 	FastPodNetwork = "pod-network" // one CNI plugin instead of three (ADR 31)
+	FastEvents     = "events"      // the kubelet hears of a container's end from containerd (ADR 32)
+	FastServices   = "services"    // kube-proxy writes its rules at once (ADR 32)
 )
 
 // Network has the addresses. CIDRs are fixed at creation of the data directory; an overlap with

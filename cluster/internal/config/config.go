@@ -43,8 +43,12 @@ type Cluster struct {
 	Version           string   `json:"version"`
 }
 
-// FastVolumes, among WithoutFastPaths, makes pods wait for their volumes as upstream does.
-const FastVolumes = "volumes"
+// What WithoutFastPaths may name that concerns this process.
+const (
+	FastVolumes  = "volumes"  // pods wait for their volumes as upstream has it
+	FastEvents   = "events"   // the end of a container is found by looking once a second
+	FastServices = "services" // kube-proxy writes its rules once a second at most
+)
 
 // Audit is the audit log of kube-apiserver.
 type Audit struct {
