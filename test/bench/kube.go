@@ -53,6 +53,7 @@ type pod struct {
 		ResourceVersion string `json:"resourceVersion"`
 	} `json:"metadata"`
 	Status struct {
+		Phase      string `json:"phase"`
 		Conditions []struct {
 			Type   string `json:"type"`
 			Status string `json:"status"`
@@ -69,9 +70,16 @@ func (p pod) ready() bool {
 	return false
 }
 
-// becomeReady watches the pods with a label while it calls create, and gives for each of the count pods the seconds
-// from that call to the event that says that it is Ready.
+func (p pod) succeeded() bool { return p.Status.Phase == "Succeeded" }
+
+// becomeReady gives for each of the count pods that create makes the seconds until it is Ready.
 func (k kube) becomeReady(ctx context.Context, label string, count int, create func() error) ([]float64, error) {
+	return k.become(ctx, label, count, pod.ready, create)
+}
+
+// become watches the pods with a label while it calls create, and gives for each of the count pods the seconds from
+// that call to the event with which it is what it is to be.
+func (k kube) become(ctx context.Context, label string, count int, is func(pod) bool, create func() error) ([]float64, error) {
 	// Ending it ends the watch.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -98,11 +106,11 @@ func (k kube) becomeReady(ctx context.Context, label string, count int, create f
 		}
 		created <- err
 	}()
-	took, err := readUntilReady(events.Body, count, start)
+	took, err := readUntil(events.Body, count, is, start)
 	return took, errors.Join(<-created, err)
 }
 
-func readUntilReady(events io.Reader, count int, start time.Time) ([]float64, error) {
+func readUntil(events io.Reader, count int, is func(pod) bool, start time.Time) ([]float64, error) {
 	var took []float64
 	seen := map[string]bool{}
 	for decoder := json.NewDecoder(events); len(took) < count; {
@@ -110,9 +118,9 @@ func readUntilReady(events io.Reader, count int, start time.Time) ([]float64, er
 			Object pod `json:"object"`
 		}
 		if err := decoder.Decode(&event); err != nil {
-			return nil, fmt.Errorf("watch pods, %d of %d Ready: %w", len(took), count, err)
+			return nil, fmt.Errorf("watch pods, %d of %d have come that far: %w", len(took), count, err)
 		}
-		if name := event.Object.Metadata.Name; event.Object.ready() && !seen[name] {
+		if name := event.Object.Metadata.Name; is(event.Object) && !seen[name] {
 			seen[name] = true
 			took = append(took, time.Since(start).Seconds())
 		}

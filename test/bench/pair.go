@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"net/http"
 
 	"github.com/boxyard/boxyard/internal/config"
 	"github.com/boxyard/boxyard/test/harness"
@@ -10,21 +11,66 @@ import (
 
 // fastPathGroups measure what each fast path brings: Boxyard as it is beside one without it.
 func fastPathGroups() []group {
+	type use struct {
+		what   string
+		sample func(context.Context, *subject) ([]float64, error)
+	}
+	uses := map[string]use{
+		config.FastEvents:   {"A pod of one container that ends at once, from the request that creates it to the event that says Succeeded", onePodEnds},
+		config.FastServices: {"From the request that creates a Service to the first answer through its ClusterIP", oneService},
+	}
 	var all []group
 	for _, path := range config.FastPaths() {
+		u := use{"A pod until it is Ready, as pod-ready measures it", onePod}
+		if own, ok := uses[path]; ok {
+			u = own
+		}
 		all = append(all, group{
 			name: "fast path " + path,
 			start: func(ctx context.Context, _ string) ([]*subject, error) {
 				return beside(ctx, "without", "withoutFastPaths: ["+path+"]\n")
 			},
 			measures: []measure{{
-				Name: "fast-path-" + path,
-				What: "A pod until it is Ready, as pod-ready measures it, with and without the fast path `" + path + "`",
-				Unit: inSeconds, rounds: 20, warm: true, sample: onePod,
+				Name: "fast-path-" + path, What: u.what + ", with and without the fast path `" + path + "`",
+				Unit: inSeconds, rounds: 20, warm: true, sample: u.sample,
 			}},
 		})
 	}
 	return all
+}
+
+func onePodEnds(ctx context.Context, s *subject) ([]float64, error) {
+	k, err := kubeOf(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	defer k.api.Close()
+	const label = "app=ends"
+	p := k.newPod("ends", "ends")
+	p["spec"] = map[string]any{
+		"restartPolicy": "Never",
+		"containers":    []map[string]any{{"name": "app", "image": image, "command": []string{"true"}}},
+	}
+	took, err := k.become(ctx, label, 1, pod.succeeded, func() error {
+		_, err := k.do(ctx, http.MethodPost, pods, p)
+		return err
+	})
+	return took, errors.Join(err, k.remove(ctx, label))
+}
+
+func oneService(ctx context.Context, s *subject) ([]float64, error) {
+	k, err := kubeOf(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	defer k.api.Close()
+	if _, err := k.do(ctx, http.MethodGet, pods+"/grown-0", nil); err != nil {
+		if err := k.serveGrown(ctx); err != nil {
+			return nil, err
+		}
+	}
+	took, err := syncService(ctx, s, 0)
+	return []float64{took}, err
 }
 
 // ephemeralGroup measures what it is worth not to wait for the disk.
