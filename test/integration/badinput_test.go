@@ -40,6 +40,11 @@ func TestRefused(t *testing.T) {
 			name: "data of a newer version", script: `mkdir -p /var/lib/boxyard; echo '{"version": 9999, "nodeName": "x"}' > /var/lib/boxyard/state.json`,
 			code: 1, words: []string{"newer"},
 		},
+		{
+			name: "ephemeral, with data to keep", opts: harness.Options{Config: "ephemeral: true\n"},
+			script: `mkdir -p /var/lib/boxyard; echo '{"version": 1, "nodeName": "x", "podCIDRs": ["10.42.0.0/16"], "serviceCIDRs": ["10.43.0.0/16"], "dockerCIDR": "10.44.0.0/16", "dockerPool": "10.45.0.0/16"}' > /var/lib/boxyard/state.json`,
+			code:   2, words: []string{"ephemeral", "boxyard reset"},
+		},
 		{name: "little disk", opts: harness.Options{DataMB: 64}, code: 1, words: []string{"/var/lib/boxyard", "MiB"}},
 		{name: "no nft", opts: harness.Options{Setup: hideNFT}, code: 1, words: []string{"nft", "nftables"}, blind: true},
 	} {
