@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/boxyard/boxyard/clients/docker"
+	_ "github.com/boxyard/boxyard/clients/internal/quickstart"
 )
 
 func main() { os.Exit(docker.Main()) }
