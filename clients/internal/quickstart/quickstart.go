@@ -8,4 +8,4 @@ package quickstart
 
 import "runtime/debug"
 
-func init() { debug.SetGCPercent(400) }
+var _ = debug.SetGCPercent(400)
