@@ -102,11 +102,12 @@ func (d *daemon) prepare(ctx context.Context) (*machine, error) {
 	for _, w := range host.Warnings(facts, c, own...) {
 		d.note(w)
 	}
+	wasEphemeral := state.Ephemeral
 	state, same := state.used(version.Version, c, presence)
 	switch {
 	case c.Ephemeral:
 		d.note("ephemeral: nothing is written through to the disk; a power cut may lose everything")
-	case !same: // It may have been, and is to be kept from now on.
+	case wasEphemeral: // It is to be kept from now on.
 		if err := syncAll(l.Data); err != nil {
 			return nil, err
 		}
