@@ -86,8 +86,10 @@ build/payload/engine: $(call sources,engine) $(build_program)
 build/payload/clients build/payload/docker: build/payload/%: $(call sources,clients) $(build_program)
 	nice -n 5 scripts/build.sh $* $@
 
-$(addprefix build/payload/,$(runtime)): build/payload/%: runtime/go.mod runtime/go.sum $(call sources,runtime/podnet) $(build_program)
+$(addprefix build/payload/,$(runtime)): build/payload/%: runtime/go.mod runtime/go.sum $(build_program)
 	nice -n 5 scripts/build.sh $* $@
+
+build/payload/cni/podnet: $(call sources,runtime/podnet)
 
 build/pause: $(call sources,runtime/pause) $(build_program)
 	scripts/build.sh pause $@
@@ -137,7 +139,7 @@ bin/boxyard: build/boxyard build/frames/cluster build/frames/engine build/links.
 # Upstream's end-to-end specs, and the images that they use.
 e2e_programs := $(addprefix build/e2e/bin/,e2e.test ginkgo agnhost coredns etcd nonewprivs regression-issue-74839 sample-apiserver)
 
-$(e2e_programs): build/e2e/bin/%: e2e/go.mod e2e/go.sum $(call sources,e2e/coredns) scripts/build-e2e.sh build/upstream.env
+$(e2e_programs): build/e2e/bin/%: e2e/go.mod e2e/go.sum $(call sources,e2e/coredns) scripts/build-e2e.sh scripts/kubernetes-ldflags.sh build/upstream.env
 	nice -n 5 scripts/build-e2e.sh $* $@
 
 build/e2e/bin/pause: build/pause
@@ -263,7 +265,7 @@ build/bench.stamp: scripts/build-bench.sh scripts/debian-root.sh
 	touch $@
 
 # Stock Kubernetes, of the versions that Boxyard has.
-build/bench-kubernetes.stamp: scripts/build-bench-kubernetes.sh cluster/go.mod cluster/go.sum e2e/go.mod e2e/go.sum runtime/go.mod runtime/go.sum build/upstream.env
+build/bench-kubernetes.stamp: scripts/build-bench-kubernetes.sh scripts/kubernetes-ldflags.sh cluster/go.mod cluster/go.sum e2e/go.mod e2e/go.sum runtime/go.mod runtime/go.sum build/upstream.env
 	nice -n 5 scripts/build-bench-kubernetes.sh build/bench/kubernetes
 	touch $@
 

@@ -64,11 +64,19 @@ type lister interface {
 
 // List asks dockerd for all containers, running or not, sorted by name.
 func List(ctx context.Context, docker lister) ([]Container, error) {
+	listed, err := summaries(ctx, docker)
+	if err != nil {
+		return nil, err
+	}
+	return convert(listed), nil
+}
+
+func summaries(ctx context.Context, docker lister) ([]container.Summary, error) {
 	listed, err := docker.ContainerList(ctx, client.ContainerListOptions{All: true})
 	if err != nil {
 		return nil, fmt.Errorf("list Docker's containers: %w", err)
 	}
-	return convert(listed.Items), nil
+	return listed.Items, nil
 }
 
 func convert(summaries []container.Summary) []Container {

@@ -26,12 +26,12 @@ type asker interface {
 
 // Load lists all containers anew.
 func (t *Tracker) Load(ctx context.Context, docker asker) error {
-	listed, err := docker.ContainerList(ctx, client.ContainerListOptions{All: true})
+	listed, err := summaries(ctx, docker)
 	if err != nil {
-		return fmt.Errorf("list Docker's containers: %w", err)
+		return err
 	}
-	t.known = make(map[string]container.Summary, len(listed.Items))
-	for _, s := range listed.Items {
+	t.known = make(map[string]container.Summary, len(listed))
+	for _, s := range listed {
 		t.known[s.ID] = s
 	}
 	return nil

@@ -87,9 +87,8 @@ func check(args *skel.CmdArgs) error {
 	if !found {
 		return fmt.Errorf("no address is reserved for %s", args.ContainerID)
 	}
-	err = ns.WithNetNSPath(args.Netns, func(ns.NetNS) error {
+	return ns.WithNetNSPath(args.Netns, func(ns.NetNS) error {
 		_, _, err := ip.GetVethPeerIfindex(args.IfName)
 		return err
 	})
-	return err
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 
@@ -15,7 +16,7 @@ import (
 type config struct {
 	types.PluginConf
 	Bridge string `json:"bridge"`
-	// PortMap is the configuration of upstream's portmap, without what every plugin's has.
+	// PortMap is the configuration of upstream's portmap, as the list of a network would have it.
 	PortMap map[string]any `json:"portMap"`
 
 	RuntimeConfig struct {
@@ -31,7 +32,7 @@ func load(stdin []byte, args string) (*config, error) {
 		return nil, fmt.Errorf("read the network's configuration: %w", err)
 	}
 	if c.Bridge == "" {
-		return nil, fmt.Errorf("the network's configuration names no bridge")
+		return nil, errors.New("the network's configuration names no bridge")
 	}
 	var err error
 	c.addresses, _, err = allocator.LoadIPAMConfig(stdin, args)
@@ -46,7 +47,6 @@ func (c *config) portMap(result types.Result, call func(ctx context.Context, plu
 	conf := map[string]any{
 		"cniVersion":    c.CNIVersion,
 		"name":          c.Name,
-		"type":          "portmap",
 		"runtimeConfig": c.RuntimeConfig,
 	}
 	maps.Copy(conf, c.PortMap)
