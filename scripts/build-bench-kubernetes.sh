@@ -8,13 +8,9 @@ out=$(realpath -m "$1")
 . build/upstream.env
 
 export GOWORK=off GOFLAGS="-trimpath -buildvcs=false" CGO_ENABLED=0
-minor=${kubernetes#*.}
-ldflags="-s -w -X go.etcd.io/etcd/api/v3/version.GitSHA=v$etcd"
+. scripts/kubernetes-ldflags.sh
+ldflags="$ldflags -X go.etcd.io/etcd/api/v3/version.GitSHA=v$etcd"
 ldflags="$ldflags -X github.com/containernetworking/plugins/pkg/utils/buildversion.BuildVersion=v$cni"
-for module in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
-	ldflags="$ldflags -X $module.gitVersion=v$kubernetes -X $module.gitMajor=${kubernetes%%.*} -X $module.gitMinor=${minor%%.*}"
-	ldflags="$ldflags -X $module.gitCommit=v$kubernetes -X $module.gitTreeState=clean -X $module.buildDate=$kubernetes_time"
-done
 
 # build MODULE NAME PACKAGE
 build() { (cd "$1" && go build -ldflags "$ldflags" -o "$out/$2" "$3"); }

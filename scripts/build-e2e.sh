@@ -9,12 +9,7 @@ cd "$root"
 . build/upstream.env
 
 export GOWORK=off GOFLAGS="-trimpath -buildvcs=false" CGO_ENABLED=0
-minor=${kubernetes#*.}
-ldflags="-s -w"
-for module in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
-	ldflags="$ldflags -X $module.gitVersion=v$kubernetes -X $module.gitMajor=${kubernetes%%.*} -X $module.gitMinor=${minor%%.*}"
-	ldflags="$ldflags -X $module.gitCommit=v$kubernetes -X $module.gitTreeState=clean -X $module.buildDate=$kubernetes_time"
-done
+. scripts/kubernetes-ldflags.sh
 
 case $name in
 e2e.test) package=k8s.io/kubernetes/test/e2e ;;

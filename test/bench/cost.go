@@ -141,14 +141,11 @@ func density(ctx context.Context, s *subject) ([]float64, error) {
 }
 
 func getPod(ctx context.Context, s *subject) ([]float64, error) {
-	k, err := kubeOf(ctx, s)
+	k, err := connected(ctx, s)
 	if err != nil {
 		return nil, err
 	}
 	defer k.api.Close()
-	if _, err := k.do(ctx, "GET", "/readyz", nil); err != nil { // the connection is there afterwards
-		return nil, err
-	}
 	begun := time.Now()
 	_, err = k.do(ctx, "GET", pods+"/dense-0-0", nil)
 	return []float64{time.Since(begun).Seconds()}, err

@@ -39,11 +39,7 @@ func writeDocument(repo string, r *results) error {
 				measured = true
 			}
 			b.WriteString(section(res))
-			plot := filepath.Join(repo, "docs", "performance", m.Name+".svg")
-			if err := os.MkdirAll(filepath.Dir(plot), 0o755); err != nil {
-				return err
-			}
-			if err := os.WriteFile(plot, []byte(draw(res)), 0o644); err != nil {
+			if err := writePlot(repo, m.Name, draw(res)); err != nil {
 				return err
 			}
 		}
@@ -64,6 +60,14 @@ func writeDocument(repo string, r *results) error {
 	b.WriteString("\n")
 	b.Write(waterfall)
 	return os.WriteFile(filepath.Join(repo, "docs", "performance.md"), []byte(b.String()), 0o644)
+}
+
+func writePlot(repo, name, svg string) error {
+	file := filepath.Join(repo, "docs", "performance", name+".svg")
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(file, []byte(svg), 0o644)
 }
 
 // subjectNames has Boxyard first and the others by name.

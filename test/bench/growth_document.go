@@ -5,8 +5,6 @@ import (
 	"html"
 	"maps"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -27,11 +25,7 @@ func growthChapter(repo string, r *results) (string, error) {
 				b.WriteString("\n## As work grows\n")
 			}
 			b.WriteString(curveSection(res))
-			plot := filepath.Join(repo, "docs", "performance", c.Name+".svg")
-			if err := os.MkdirAll(filepath.Dir(plot), 0o755); err != nil {
-				return "", err
-			}
-			if err := os.WriteFile(plot, []byte(drawCurve(res)), 0o644); err != nil {
+			if err := writePlot(repo, c.Name, drawCurve(res)); err != nil {
 				return "", err
 			}
 		}

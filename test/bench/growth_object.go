@@ -75,16 +75,6 @@ type objectList struct {
 	Items []struct{} `json:"items"`
 }
 
-// connected is kubeOf with a connection that is there.
-func connected(ctx context.Context, s *subject) (kube, error) {
-	k, err := kubeOf(ctx, s)
-	if err != nil {
-		return k, err
-	}
-	_, err = k.do(ctx, http.MethodGet, "/readyz", nil)
-	return k, err
-}
-
 func listObjects(ctx context.Context, s *subject, size int) (float64, error) {
 	k, err := connected(ctx, s)
 	if err != nil {

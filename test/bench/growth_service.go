@@ -191,14 +191,11 @@ func syncService(ctx context.Context, s *subject, _ int) (_ float64, err error) 
 	if err := pause(ctx, 3*time.Second); err != nil {
 		return 0, err
 	}
-	k, err := kubeOf(ctx, s)
+	k, err := connected(ctx, s)
 	if err != nil {
 		return 0, err
 	}
 	defer k.api.Close()
-	if _, err := k.do(ctx, http.MethodGet, "/readyz", nil); err != nil { // the connection is there afterwards
-		return 0, err
-	}
 	begun := time.Now()
 	made, err := k.do(ctx, http.MethodPost, services, webService("one-more", "grown"))
 	if err != nil {

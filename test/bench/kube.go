@@ -30,6 +30,19 @@ func kubeOf(ctx context.Context, s *subject) (kube, error) {
 	return kube{api: api, pull: s.pull}, err
 }
 
+// connected is kubeOf with a connection that is there already, for what is measured from the request on.
+func connected(ctx context.Context, s *subject) (kube, error) {
+	k, err := kubeOf(ctx, s)
+	if err != nil {
+		return k, err
+	}
+	if _, err := k.do(ctx, http.MethodGet, "/readyz", nil); err != nil {
+		k.api.Close()
+		return k, err
+	}
+	return k, nil
+}
+
 // do sends an object, or none, and wants an answer of status 2xx.
 func (k kube) do(ctx context.Context, method, path string, object any) ([]byte, error) {
 	var body []byte
