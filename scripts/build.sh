@@ -83,7 +83,7 @@ runc)
 	set_variable main.gitCommit "v$runc"
 	;;
 containerd-shim-runc-v2)
-	directory=runtime package=github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2
+	directory=runtime package=./shim
 	containerd
 	;;
 docker-proxy)

@@ -33,6 +33,7 @@ const (
 	FastPodNetwork = "pod-network" // one CNI plugin instead of three (ADR 31)
 	FastEvents     = "events"      // the kubelet hears of a container's end from containerd (ADR 32)
 	FastServices   = "services"    // kube-proxy writes its rules at once (ADR 32)
+	FastShim       = "shim"        // one shim for all containers (ADR 33)
 )
 
 // Network has the addresses. CIDRs are fixed at creation of the data directory; an overlap with

@@ -30,7 +30,9 @@ var (
 func optionalParts() []string { return []string{"cluster", "docker"} }
 
 // FastPaths are the words that WithoutFastPaths may have.
-func FastPaths() []string { return []string{FastVolumes, FastPodNetwork, FastEvents, FastServices} }
+func FastPaths() []string {
+	return []string{FastVolumes, FastPodNetwork, FastEvents, FastServices, FastShim}
+}
 
 // Validate reports the first value that is not allowed, as a *fault.Error with
 // the key, the value and the allowed form.

@@ -91,6 +91,7 @@ func (m *machine) containerd() *containerd.Component {
 		Registries:   m.registriesDir(),
 		Ephemeral:    m.config.Ephemeral,
 		PlainCNI:     slices.Contains(m.config.WithoutFastPaths, config.FastPodNetwork),
+		ManyShims:    slices.Contains(m.config.WithoutFastPaths, config.FastShim),
 	})
 	c.Keep = m.keep
 	return c

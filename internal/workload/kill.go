@@ -60,6 +60,29 @@ func killAll(ctx context.Context, proc string, mounts func() ([]string, error), 
 	}
 }
 
+// EndShims asks the shims of the containerd at socket to end, when no container is left, and waits until they are gone
+// or ctx ends. Most have ended by themselves; one that serves many containers waits for a while for the next.
+func EndShims(ctx context.Context, socket string) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		pids, err := shims("/proc", socket)
+		if err != nil || len(pids) == 0 {
+			return err
+		}
+		for _, pid := range pids {
+			if err := unix.Kill(pid, unix.SIGTERM); err != nil && !errors.Is(err, unix.ESRCH) {
+				return fmt.Errorf("end shim %d: %w", pid, err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("shims %v do not end: %w", pids, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
 // shims finds the live shims of the containerd at socket.
 func shims(proc, socket string) ([]int, error) {
 	entries, err := os.ReadDir(proc)

@@ -81,7 +81,10 @@ func (y yard) belongings() (belongings, error) {
 		return nil, err
 	}
 	for _, p := range processes {
-		if strings.HasPrefix(p.Name, "containerd-shim") || p.Name == "runc" || p.Name == "docker-init" {
+		if strings.Contains(p.Args, " -id boxyard ") {
+			continue // the shim of all containers, which stays for a while without any
+		}
+		if strings.HasPrefix(p.Name, shim) || p.Name == "runc" || p.Name == "docker-init" {
 			all["processes"] = append(all["processes"], p.String())
 		}
 	}

@@ -29,6 +29,7 @@ type settings struct {
 	SystemdCgroup     bool
 	RestrictOOM       bool
 	NoSync            bool
+	SharedShim        bool
 	OOMScore          int
 	Disabled          []string
 }
@@ -54,6 +55,7 @@ func configTOML(o Options) ([]byte, error) {
 		SystemdCgroup: o.CgroupDriver == "systemd",
 		RestrictOOM:   !o.CapResource,
 		NoSync:        o.Ephemeral,
+		SharedShim:    !o.ManyShims,
 		Disabled:      disabledPlugins(),
 	}
 	if o.CapResource {

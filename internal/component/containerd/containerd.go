@@ -42,6 +42,7 @@ type Options struct {
 	Registries   string         // the directory with what is said of registries, see component/registries
 	Ephemeral    bool           // the metadata need not outlive a power cut
 	PlainCNI     bool           // pods are connected by upstream's plugins alone
+	ManyShims    bool           // each pod, and each container of Docker's, has a shim of its own
 	StopGrace    time.Duration  // between SIGTERM and SIGKILL for what still runs at `down`; default 10 s
 }
 
@@ -120,6 +121,10 @@ func environment(o Options) []string {
 		"PATH=" + o.Payload + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"HOME=" + o.Layout.DataOf(name),
 	}
+	if !o.ManyShims {
+		// Read by the shim (runtime/shim). containerd too copies to its log what a shim of one container says.
+		env = append(env, "BOXYARD_SHARED_SHIM_LOG="+o.Layout.LogFile(name))
+	}
 	return append(env, proxyEnv(o.Proxy)...)
 }
 
@@ -165,10 +170,14 @@ func (c *Component) beforeStop(ctx context.Context, keep bool) error {
 		return nil
 	}
 	socket := c.o.Layout.ContainerdSocket()
-	return errors.Join(
+	err := errors.Join(
 		workload.StopPods(ctx, socket, c.o.StopGrace),
 		workload.StopTasks(ctx, socket, c.o.StopGrace),
 	)
+	if err != nil {
+		return err
+	}
+	return workload.EndShims(ctx, socket)
 }
 
 // makeDirs makes the directories before anything is in them. 0711 is containerd's own mode for

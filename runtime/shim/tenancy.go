@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	task "github.com/containerd/containerd/api/runtime/task/v3"
+	"github.com/containerd/containerd/v2/pkg/shutdown"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+	"github.com/containerd/log"
+	"github.com/containerd/ttrpc"
+)
+
+type taskService = task.TTRPCTaskService
+
+// idleTime is how long a shared shim stays without a container and without being asked anything. It must be longer
+// than containerd takes from learning the shim's address to creating the task there.
+const idleTime = 30 * time.Second
+
+// tenancy is the task service of a shared shim: upstream's, and a record of who uses it, so that it ends neither
+// while there are containers nor while one is about to come.
+type tenancy struct {
+	taskService
+	end  shutdown.Service
+	lock func() (unlock func(), ok bool)
+
+	mu         sync.Mutex
+	calls      int             // being answered now; containerd waits for each container's end in one
+	containers map[string]bool // those that Create made and Delete has not removed
+	leaving    bool
+	locked     bool
+	idle       *time.Timer
+}
+
+// newTenancy serves s, and ends the process through end when it was idle for long enough.
+func newTenancy(end shutdown.Service, s taskService) any {
+	t := &tenancy{taskService: s, end: end, lock: tryLock, containers: map[string]bool{}}
+	t.idle = time.AfterFunc(idleTime, t.leave)
+	end.RegisterCallback(t.ending)
+	return t
+}
+
+// RegisterTTRPC implements shim.TTRPCService.
+func (t *tenancy) RegisterTTRPC(server *ttrpc.Server) error {
+	task.RegisterTTRPCTaskService(server, t)
+	return nil
+}
+
+// UnaryServerInterceptor implements shim.TTRPCServerUnaryOptioner.
+func (t *tenancy) UnaryServerInterceptor() ttrpc.UnaryServerInterceptor {
+	return func(ctx context.Context, unmarshal ttrpc.Unmarshaler, _ *ttrpc.UnaryServerInfo, method ttrpc.Method) (any, error) {
+		if !t.begin() {
+			return nil, errgrpc.ToGRPCf(errdefs.ErrUnavailable, "the shim is about to end")
+		}
+		defer t.finish()
+		return method(ctx, unmarshal)
+	}
+}
+
+// Create implements the task service.
+func (t *tenancy) Create(ctx context.Context, r *task.CreateTaskRequest) (*task.CreateTaskResponse, error) {
+	answer, err := t.taskService.Create(ctx, r)
+	if err == nil {
+		t.mu.Lock()
+		t.containers[r.ID] = true
+		t.mu.Unlock()
+	}
+	return answer, err
+}
+
+// Delete implements the task service.
+func (t *tenancy) Delete(ctx context.Context, r *task.DeleteRequest) (*task.DeleteResponse, error) {
+	answer, err := t.taskService.Delete(ctx, r)
+	if err == nil && r.ExecID == "" {
+		t.mu.Lock()
+		delete(t.containers, r.ID)
+		t.mu.Unlock()
+	}
+	return answer, err
+}
+
+func (t *tenancy) begin() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.leaving {
+		return false
+	}
+	t.calls++
+	t.idle.Stop()
+	return true
+}
+
+func (t *tenancy) finish() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.calls--
+	if t.calls == 0 && len(t.containers) == 0 && !t.leaving {
+		t.idle.Reset(idleTime)
+	}
+}
+
+// leave ends the process, unless somebody came meanwhile. Whoever starts a container holds the lock while it asks
+// for the shim, so that it never gets the address of one that is leaving; it stays locked until the process is gone.
+func (t *tenancy) leave() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.calls > 0 || len(t.containers) > 0 || t.leaving {
+		return
+	}
+	if _, t.locked = t.lock(); !t.locked {
+		t.idle.Reset(idleTime)
+		return
+	}
+	t.leaving = true
+	log.L.Debug("no container for a while: the shared shim ends")
+	t.end.Shutdown()
+}
+
+// ending is called when the process is about to end, for whatever reason. The process removes its socket's file at
+// last: with the lock it is sure not to remove that of its successor.
+func (t *tenancy) ending(ctx context.Context) error {
+	t.mu.Lock()
+	t.leaving = true
+	locked := t.locked
+	t.mu.Unlock()
+	for !locked {
+		if _, locked = t.lock(); locked {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil // end all the same
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// deaf is a shutdown service that does not listen: upstream's task service asks for the end of its process whenever
+// containerd has removed a container and there is none left.
+type deaf struct{ shutdown.Service }
+
+func ignoreShutdown(s shutdown.Service) shutdown.Service { return deaf{s} }
+
+// Shutdown implements shutdown.Service.
+func (deaf) Shutdown() {}
