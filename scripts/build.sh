@@ -83,7 +83,11 @@ runc)
 	set_variable main.gitCommit "v$runc"
 	;;
 containerd-shim-runc-v2)
+	# As runc, whose library it is linked with.
+	export CGO_ENABLED=1
 	directory=runtime package=./shim
+	tags="seccomp netgo osusergo static_build"
+	ldflags="$ldflags -extldflags -static"
 	containerd
 	;;
 docker-proxy)

@@ -11,15 +11,20 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime/debug"
 
 	"github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/manager"
 	"github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/task"
 	"github.com/containerd/containerd/v2/pkg/shim"
 	"github.com/containerd/containerd/v2/pkg/shutdown"
 	"github.com/containerd/containerd/v2/plugins"
+	"github.com/containerd/go-runc"
 	"github.com/containerd/log"
 	"github.com/containerd/plugin"
 	"github.com/containerd/plugin/registry"
+	_ "github.com/opencontainers/cgroups/devices" // rules for devices, without which the library makes no container
+	"github.com/opencontainers/runc/libcontainer"
+	_ "github.com/opencontainers/runc/libcontainer/nsenter" // enters the namespaces before Go's runtime starts
 )
 
 // logVariable names the file that a shared shim appends its log to; where it is not set, no shim is shared. The log
@@ -30,6 +35,10 @@ const logVariable = "BOXYARD_SHARED_SHIM_LOG"
 const runtimeName = "io.containerd.runc.v2"
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "init" {
+		// This program again, as the first process of a container on its way there (runc init.go).
+		libcontainer.Init()
+	}
 	upstream := manager.NewShimManager(runtimeName)
 	logFile := os.Getenv(logVariable)
 	if logFile == "" {
@@ -41,8 +50,16 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	register(ignoreShutdown, newTenancy)
-	shim.RunShim(context.Background(), shared{upstream}, func(c *shim.Config) { c.NoSetupLogger = true })
+	register(ignoreShutdown, func(end shutdown.Service, s taskService) any {
+		// Upstream collects garbage when the heap has grown by 40 %, which is 2 MB: there are many shims. Here is one.
+		debug.SetGCPercent(200)
+		runc.Monitor = newMonitor(runc.Monitor) // upstream's task service has set it to its own
+		reapChildren()
+		return newTenancy(end, s)
+	})
+	shim.RunShim(context.Background(), shared{upstream}, func(c *shim.Config) {
+		c.NoSetupLogger, c.NoReaper = true, true
+	})
 }
 
 // register tells the shim's plugin registry of the task service, as upstream's package task/plugin does. The task
