@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -95,12 +96,30 @@ func TestPrepareWritesOnceAndWhereContainerdLooks(t *testing.T) {
 	}
 }
 
+func TestManyShimsAreUpstreams(t *testing.T) {
+	o := options()
+	o.ManyShims = true
+	conf, err := configTOML(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(conf), "[timeouts]") {
+		t.Errorf("a timeout for the one shim is set without it:\n%s", conf)
+	}
+	for _, v := range environment(o) {
+		if strings.Contains(v, "SHIM") {
+			t.Errorf("%s is set", v)
+		}
+	}
+}
+
 func TestEnvironmentHasProxiesThatAreSet(t *testing.T) {
 	o := options()
 	o.Proxy = config.Proxy{HTTP: "http://proxy:3128", NoProxy: "localhost"}
 	want := []string{
 		"PATH=/var/lib/boxyard/payload/current:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"HOME=/var/lib/boxyard/containerd",
+		"BOXYARD_SHARED_SHIM_LOG=/var/log/boxyard/containerd.log",
 		"HTTP_PROXY=http://proxy:3128",
 		"NO_PROXY=localhost",
 	}
