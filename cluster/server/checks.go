@@ -54,9 +54,9 @@ func newChecks(c config.Cluster) *checks {
 		pool.AppendCertsFromPEM(ca)
 	}
 	return &checks{config: c, http: &http.Client{Transport: &http.Transport{
-		Proxy:             nil, // these are our own ports
-		DisableKeepAlives: true,
-		TLSClientConfig:   &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
+		Proxy:           nil,         // these are our own ports
+		IdleConnTimeout: time.Second, // while it starts, a connection is used again
+		TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
 	}}}
 }
 

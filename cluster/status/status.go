@@ -33,14 +33,15 @@ type answer struct {
 type Board struct {
 	check func(context.Context)
 
-	mu    sync.Mutex
-	parts []Part
+	mu      sync.Mutex
+	parts   []Part
+	changed chan struct{} // closed and replaced when a part has changed
 }
 
 // New returns a board on which no part is ready. check, which may be nil, is called before each answer,
 // with a second of time: it looks again at what may have changed without telling.
 func New(check func(context.Context), names ...string) *Board {
-	b := &Board{check: check}
+	b := &Board{check: check, changed: make(chan struct{})}
 	for _, name := range names {
 		b.parts = append(b.parts, Part{Name: name, Since: time.Now(), waitingFor: name + " to start"})
 	}
@@ -61,10 +62,15 @@ func (b *Board) set(name string, ready bool, waitingFor string) {
 		if p.Name != name {
 			continue
 		}
+		if p.Ready == ready && p.waitingFor == waitingFor {
+			continue
+		}
 		if p.Ready != ready {
 			p.Since = time.Now()
 		}
 		p.Ready, p.waitingFor = ready, waitingFor
+		close(b.changed)
+		b.changed = make(chan struct{})
 	}
 }
 
@@ -80,6 +86,12 @@ func (b *Board) All() bool { return b.answer().Ready }
 
 // answer names the first part that is not ready as the one waited for: parts stand in the order of their start.
 func (b *Board) answer() answer {
+	a, _ := b.look()
+	return a
+}
+
+// look gives the answer and what is closed when it may be another.
+func (b *Board) look() (answer, <-chan struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	a := answer{Ready: true, Parts: append([]Part(nil), b.parts...)}
@@ -89,18 +101,40 @@ func (b *Board) answer() answer {
 			break
 		}
 	}
-	return a
+	return a, b.changed
 }
 
-// ServeHTTP implements http.Handler.
+// longestWait is for how long a request may ask to be kept.
+const longestWait = time.Second
+
+// await gives the answer, at once if all is ready, else when what is waited for is another, or after limit.
+func (b *Board) await(ctx context.Context, limit time.Duration) answer {
+	ctx, cancel := context.WithTimeout(ctx, min(limit, longestWait))
+	defer cancel()
+	first, changed := b.look()
+	for a := first; ; a, changed = b.look() {
+		if a.Ready || a.WaitingFor != first.WaitingFor {
+			return a
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return a
+		}
+	}
+}
+
+// ServeHTTP implements http.Handler. With ?wait=500ms it keeps a request while nothing is new (see await).
 func (b *Board) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if b.check != nil {
 		ctx, cancel := context.WithTimeout(r.Context(), time.Second)
 		defer cancel()
 		b.check(ctx)
 	}
+	limit, _ := time.ParseDuration(r.URL.Query().Get("wait")) // anything else is no wait
+	a := b.await(r.Context(), limit)
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(b.answer())
+	_ = json.NewEncoder(w).Encode(a)
 }
 
 // Serve answers on the unix socket until ctx is done. A file that a process before us left is replaced.

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func TestBoardNamesTheFirstPartThatIsNotReady(t *testing.T) {
@@ -60,6 +62,44 @@ func TestServeAnswersOnTheSocket(t *testing.T) {
 	if err := <-served; err != nil {
 		t.Error(err)
 	}
+}
+
+func TestAwaitGivesWhatIsNew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(nil, "etcd", "api")
+		begun := time.Now()
+		if a := b.await(t.Context(), 500*time.Millisecond); a.WaitingFor != "etcd to start" || time.Since(begun) != 500*time.Millisecond {
+			t.Errorf("nothing is new: %+v after %v", a, time.Since(begun))
+		}
+		if a := b.await(t.Context(), 0); a.WaitingFor != "etcd to start" {
+			t.Errorf("without a wait: %+v", a)
+		}
+		answers := make(chan answer)
+		go func() { answers <- b.await(t.Context(), time.Hour) }()
+		synctest.Wait()
+		b.Wait("etcd", "etcd to start")
+		b.Wait("api", "etcd") // it is not the first that is waited for
+		synctest.Wait()
+		select {
+		case a := <-answers:
+			t.Fatalf("nothing is new: %+v", a)
+		default:
+		}
+		b.Ready("etcd")
+		if a := <-answers; a.Ready || a.WaitingFor != "etcd" {
+			t.Errorf("the API is next: %+v", a)
+		}
+		b.Ready("api")
+		begun = time.Now()
+		if a := b.await(t.Context(), time.Hour); !a.Ready || time.Since(begun) != 0 {
+			t.Errorf("all is ready: %+v after %v", a, time.Since(begun))
+		}
+		b.Wait("api", "etcd")
+		begun = time.Now()
+		if b.await(t.Context(), time.Hour); time.Since(begun) != longestWait {
+			t.Errorf("kept for %v", time.Since(begun))
+		}
+	})
 }
 
 // get asks until the socket is there.

@@ -77,6 +77,9 @@ func TestWhoStopsBeforeWhom(t *testing.T) {
 	requires := map[string][]string{}
 	for _, c := range comps {
 		requires[c.Name()] = c.Requires()
+		if p, ok := c.(supervisor.Predecessor); ok {
+			requires[c.Name()] = append(requires[c.Name()], p.StopsBefore()...)
+		}
 	}
 	var needs func(who, whom string) bool
 	needs = func(who, whom string) bool {

@@ -17,7 +17,7 @@ type answer struct {
 }
 
 // Get returns nil when the process behind the unix socket says that it is ready, else an error
-// whose text is what it waits for.
+// whose text is what it waits for. The process may take half a second to say that nothing is new.
 func Get(ctx context.Context, socket string) error {
 	client := http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
@@ -26,7 +26,7 @@ func Get(ctx context.Context, socket string) error {
 			return d.DialContext(ctx, "unix", socket)
 		},
 	}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://status/", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://status/?wait=500ms", nil)
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func Get(ctx context.Context, socket string) error {
 // reason cuts the request line that net/http puts before each error.
 func reason(err error) string {
 	text := err.Error()
-	if _, rest, found := strings.Cut(text, `"http://status/": `); found {
+	if _, rest, found := strings.Cut(text, `"http://status/?wait=500ms": `); found {
 		return rest
 	}
 	return text

@@ -57,6 +57,12 @@ type Warner interface {
 	Warning() string
 }
 
+// Predecessor is optional: StopsBefore names components that stop only after this one, as those that it requires do,
+// though it does not wait for them when it starts.
+type Predecessor interface {
+	StopsBefore() []string
+}
+
 // Processor is optional: the facts of a child process for `boxyard status`.
 type Processor interface {
 	// PID is 0 when no process runs.

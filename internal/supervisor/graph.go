@@ -10,8 +10,9 @@ import (
 // unit is one component and where it stands.
 type unit struct {
 	Component
-	requires   []*unit
-	dependents []*unit
+	requires   []*unit // Ready before it starts
+	earlier    []*unit // those, and others that stop after it
+	dependents []*unit // stop before it
 	restart    chan chan struct{} // each request carries what is closed when it has been taken
 	stopped    chan struct{}      // closed when the supervisor has let go of it
 
@@ -42,16 +43,31 @@ func newUnits(comps []Component) ([]*unit, error) {
 		units = append(units, u)
 	}
 	for _, u := range units {
-		for _, name := range u.Requires() {
-			r, found := byName[name]
-			if !found {
-				return nil, fmt.Errorf("component %s requires %q, which does not exist", u.Name(), name)
-			}
-			u.requires = append(u.requires, r)
-			r.dependents = append(r.dependents, u)
+		if err := u.link(byName); err != nil {
+			return nil, err
 		}
 	}
 	return units, acyclic(units)
+}
+
+func (u *unit) link(byName map[string]*unit) error {
+	required := u.Requires()
+	earlier := required
+	if p, ok := u.Component.(Predecessor); ok {
+		earlier = slices.Concat(required, p.StopsBefore())
+	}
+	for i, name := range earlier {
+		r, found := byName[name]
+		if !found {
+			return fmt.Errorf("component %s requires %q, which does not exist", u.Name(), name)
+		}
+		if i < len(required) {
+			u.requires = append(u.requires, r)
+		}
+		u.earlier = append(u.earlier, r)
+		r.dependents = append(r.dependents, u)
+	}
+	return nil
 }
 
 func acyclic(units []*unit) error {
@@ -65,7 +81,7 @@ func acyclic(units []*unit) error {
 			return nil
 		}
 		path = append(path, u.Name())
-		for _, r := range u.requires {
+		for _, r := range u.earlier {
 			if err := visit(r, path); err != nil {
 				return err
 			}

@@ -18,6 +18,7 @@ import (
 type part struct {
 	name     string
 	requires []string
+	before   []string
 	prepare  func(ctx context.Context) error
 	run      func(ctx context.Context, ready func()) error
 	health   func(ctx context.Context) error
@@ -25,12 +26,13 @@ type part struct {
 	warning  string
 }
 
-func (p *part) Name() string       { return p.name }
-func (p *part) Requires() []string { return p.requires }
-func (p *part) WaitingFor() string { return p.waiting }
-func (p *part) Warning() string    { return p.warning }
-func (p *part) PID() int           { return 42 }
-func (p *part) Version() string    { return "v1" }
+func (p *part) Name() string          { return p.name }
+func (p *part) Requires() []string    { return p.requires }
+func (p *part) StopsBefore() []string { return p.before }
+func (p *part) WaitingFor() string    { return p.waiting }
+func (p *part) Warning() string       { return p.warning }
+func (p *part) PID() int              { return 42 }
+func (p *part) Version() string       { return "v1" }
 
 func (p *part) Prepare(ctx context.Context) error {
 	if p.prepare == nil {
@@ -222,6 +224,43 @@ func TestStopsInReverseOrder(t *testing.T) {
 			if got := <-cause; !errors.Is(got, why) {
 				t.Errorf("cause %v", got)
 			}
+		}
+	})
+}
+
+func TestWhatStopsBeforeAnotherDoesNotWaitForIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		late := func(ctx context.Context, ready func()) error {
+			time.Sleep(time.Minute)
+			return steady(ctx, ready)
+		}
+		s, err := New(slog.New(slog.DiscardHandler), []Component{
+			&part{name: "runtime", run: late},
+			&part{name: "cluster", before: []string{"runtime"}, run: func(ctx context.Context, ready func()) error {
+				_ = steady(ctx, ready)
+				time.Sleep(time.Second)
+				return nil
+			}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- s.Run(ctx) }()
+		time.Sleep(2 * time.Minute)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		var got []string
+		for _, change := range life(s, "") {
+			if strings.HasSuffix(change, "ready") || strings.HasSuffix(change, "stopped") {
+				got = append(got, strings.ReplaceAll(change, " ", "-"))
+			}
+		}
+		if want := "cluster-ready,runtime-ready,cluster-stopped,runtime-stopped"; strings.Join(got, ",") != want {
+			t.Errorf("got %v\nwant %s", got, want)
 		}
 	})
 }

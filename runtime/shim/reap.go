@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"time"
 
 	"github.com/containerd/containerd/v2/pkg/sys/reaper"
 	"github.com/containerd/log"
@@ -26,8 +27,17 @@ func reapChildren() {
 	}()
 }
 
+// patience is for how long the reaper lets further containers be created before it has its turn. One that waits for
+// the lock keeps new readers out, so that many containers that are created at once would be created in batches.
+const patience = 100 * time.Millisecond
+
 func reap() {
-	children.Lock()
+	for begun := time.Now(); !children.TryLock(); <-time.After(2 * time.Millisecond) {
+		if time.Since(begun) > patience {
+			children.Lock()
+			break
+		}
+	}
 	defer children.Unlock()
 	if err := reaper.Reap(); err != nil {
 		log.L.WithError(err).Error("wait for the children that have ended")

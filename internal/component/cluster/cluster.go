@@ -50,8 +50,12 @@ func New(o Options, log config.Log) *Component {
 // Name implements supervisor.Component.
 func (c *Component) Name() string { return name }
 
-// Requires implements supervisor.Component: the kubelet ends its process where it finds no runtime.
-func (c *Component) Requires() []string { return []string{"containerd", "network"} }
+// Requires implements supervisor.Component. The process starts its kubelet when containerd answers, and what takes
+// longer, the API, before.
+func (c *Component) Requires() []string { return []string{"network"} }
+
+// StopsBefore implements supervisor.Predecessor: the kubelet would miss its runtime.
+func (c *Component) StopsBefore() []string { return []string{"containerd"} }
 
 // leastDisk is what etcd cannot do without: the pages of a few commits. Without space it ends its process at the
 // first write, with its reason in the midst of a log.
