@@ -10,9 +10,9 @@ import (
 // unit is one component and where it stands.
 type unit struct {
 	Component
-	requires   []*unit // Ready before it starts
-	earlier    []*unit // those, and others that stop after it
-	dependents []*unit // stop before it
+	requires   []*unit            // Ready before it starts
+	earlier    []*unit            // those, and others that stop after it
+	dependents []*unit            // stop before it
 	restart    chan chan struct{} // each request carries what is closed when it has been taken
 	stopped    chan struct{}      // closed when the supervisor has let go of it
 

@@ -55,8 +55,11 @@ func (s shared) Start(ctx context.Context, params *bootapi.BootstrapParams) (*bo
 	if err != nil {
 		return nil, fmt.Errorf("name the shim's socket: %w", err)
 	}
-	d := daemon{dir: dir, namespace: namespace, sockets: sockets, address: address, containerd: params.GetContainerdGrpcAddress(),
-		debug: params.GetLogLevel() <= bootapi.LogLevel_LOG_LEVEL_DEBUG}
+	d := daemon{
+		dir: dir, namespace: namespace, sockets: sockets, address: address,
+		containerd: params.GetContainerdGrpcAddress(),
+		debug:      params.GetLogLevel() <= bootapi.LogLevel_LOG_LEVEL_DEBUG,
+	}
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	if err := d.ensure(ctx); err != nil {
