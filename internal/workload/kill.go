@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -60,24 +61,25 @@ func killAll(ctx context.Context, proc string, mounts func() ([]string, error), 
 	}
 }
 
-// EndShims asks the shims of the containerd at socket to end, when no container is left, and waits until they are gone
-// or ctx ends. Most have ended by themselves; one that serves many containers waits for a while for the next.
+// EndShims asks the shims of the containerd at socket that serve many containers (runtime/shim) to end, which they do
+// when they have none, and waits until they are gone or ctx ends. Left alone they would wait for the next container
+// for a while. Upstream's end with their container.
 func EndShims(ctx context.Context, socket string) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		pids, err := shims("/proc", socket)
+		pids, err := findShims("/proc", func(args []string) bool { return isShim(args, socket) && option(args, "-id") == "boxyard" })
 		if err != nil || len(pids) == 0 {
 			return err
 		}
 		for _, pid := range pids {
-			if err := unix.Kill(pid, unix.SIGTERM); err != nil && !errors.Is(err, unix.ESRCH) {
+			if err := unix.Kill(pid, unix.SIGUSR2); err != nil && !errors.Is(err, unix.ESRCH) {
 				return fmt.Errorf("end shim %d: %w", pid, err)
 			}
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("shims %v do not end: %w", pids, ctx.Err())
+			return fmt.Errorf("the shims %v do not end: %w", pids, ctx.Err())
 		case <-tick.C:
 		}
 	}
@@ -85,6 +87,11 @@ func EndShims(ctx context.Context, socket string) error {
 
 // shims finds the live shims of the containerd at socket.
 func shims(proc, socket string) ([]int, error) {
+	return findShims(proc, func(args []string) bool { return isShim(args, socket) })
+}
+
+// findShims finds processes in our mount namespace by their command line.
+func findShims(proc string, match func(args []string) bool) ([]int, error) {
 	entries, err := os.ReadDir(proc)
 	if err != nil {
 		return nil, fmt.Errorf("list processes: %w", err)
@@ -101,7 +108,7 @@ func shims(proc, socket string) ([]int, error) {
 		}
 		// A process may end between any two of these reads: what cannot be read is not there.
 		line, err := os.ReadFile(filepath.Join(proc, e.Name(), "cmdline"))
-		if err != nil || !isShim(line, socket) {
+		if err != nil || !match(strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")) {
 			continue
 		}
 		ns, err := os.Readlink(filepath.Join(proc, e.Name(), "ns", "mnt"))
@@ -113,13 +120,16 @@ func shims(proc, socket string) ([]int, error) {
 }
 
 // isShim reads a command line as containerd builds it (core/runtime/v2/command.go). A zombie's is empty.
-func isShim(cmdline []byte, socket string) bool {
-	args := bytes.Split(bytes.TrimSuffix(cmdline, []byte{0}), []byte{0})
-	if filepath.Base(string(args[0])) != "containerd-shim-runc-v2" {
-		return false
+func isShim(args []string, socket string) bool {
+	return filepath.Base(args[0]) == "containerd-shim-runc-v2" && option(args, "-address") == socket
+}
+
+// option gives the argument that follows name, or "".
+func option(args []string, name string) string {
+	if i := slices.Index(args, name); i > 0 && i+1 < len(args) {
+		return args[i+1]
 	}
-	i := slices.IndexFunc(args, func(a []byte) bool { return string(a) == "-address" })
-	return i > 0 && i+1 < len(args) && string(args[i+1]) == socket
+	return ""
 }
 
 // cgroupPIDs lists the processes in dir and beneath it. A cgroup that is gone has none.

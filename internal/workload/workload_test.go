@@ -93,17 +93,17 @@ func TestStopPodsGoesOnPastErrors(t *testing.T) {
 
 func TestIsShim(t *testing.T) {
 	const socket = "/run/boxyard/containerd/containerd.sock"
-	line := func(args ...string) []byte { return []byte(strings.Join(args, "\x00") + "\x00") }
+	line := func(args ...string) []string { return args }
 	for _, c := range []struct {
 		name string
-		line []byte
+		line []string
 		want bool
 	}{
 		{"ours", line("/var/lib/boxyard/payload/current/containerd-shim-runc-v2", "-namespace", "k8s.io", "-id", "x", "-address", socket), true},
 		{"another containerd's", line("/usr/bin/containerd-shim-runc-v2", "-namespace", "moby", "-id", "x", "-address", "/run/containerd/containerd.sock"), false},
 		{"another program with our socket", line("/usr/bin/grep", "-address", socket), false},
 		{"no value", line("/usr/bin/containerd-shim-runc-v2", "-address"), false},
-		{"zombie", nil, false},
+		{"zombie", line(""), false},
 	} {
 		if got := isShim(c.line, socket); got != c.want {
 			t.Errorf("%s: %v", c.name, got)

@@ -55,7 +55,9 @@ func main() {
 		debug.SetGCPercent(200)
 		runc.Monitor = newMonitor(runc.Monitor) // upstream's task service has set it to its own
 		reapChildren()
-		return newTenancy(end, s)
+		t := newTenancy(end, s)
+		t.leaveWhenAsked()
+		return t
 	})
 	shim.RunShim(context.Background(), shared{upstream}, func(c *shim.Config) {
 		c.NoSetupLogger, c.NoReaper = true, true

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"os"
+	"os/signal"
 	"sync"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/containerd/log"
 	"github.com/containerd/ttrpc"
+	"golang.org/x/sys/unix"
 )
 
 type taskService = task.TTRPCTaskService
@@ -35,7 +38,7 @@ type tenancy struct {
 }
 
 // newTenancy serves s, and ends the process through end when it was idle for long enough.
-func newTenancy(end shutdown.Service, s taskService) any {
+func newTenancy(end shutdown.Service, s taskService) *tenancy {
 	t := &tenancy{taskService: s, end: end, lock: tryLock, containers: map[string]bool{}}
 	t.idle = time.AfterFunc(idleTime, t.leave)
 	end.RegisterCallback(t.ending)
@@ -99,6 +102,18 @@ func (t *tenancy) finish() {
 	if t.calls == 0 && len(t.containers) == 0 && !t.leaving {
 		t.idle.Reset(idleTime)
 	}
+}
+
+// leaveWhenAsked ends the process at SIGUSR2 as if it had been idle for long enough. SIGTERM ends it even if it has
+// containers (containerd pkg/shim: handleExitSignals).
+func (t *tenancy) leaveWhenAsked() {
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, unix.SIGUSR2)
+	go func() {
+		for range asked {
+			t.leave()
+		}
+	}()
 }
 
 // leave ends the process, unless somebody came meanwhile. Whoever starts a container holds the lock while it asks

@@ -34,7 +34,7 @@ type server struct {
 func newServer(t *testing.T) *server {
 	t.Helper()
 	_, end := shutdown.WithShutdown(t.Context())
-	p := &server{tenancy: newTenancy(end, upstream{}).(*tenancy), ended: end.Done()}
+	p := &server{tenancy: newTenancy(end, upstream{}), ended: end.Done()}
 	p.lock = func() (func(), bool) { return func() {}, !p.held }
 	t.Cleanup(func() { p.idle.Stop() })
 	return p

@@ -3,12 +3,14 @@
 package integration
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -223,6 +225,8 @@ func (b box) podPID(deployment string) string {
 		b.t.Fatal(err)
 	}
 	uid := b.kubectl("get", "pods", "-l", "app="+deployment, "-o", "jsonpath={.items[0].metadata.uid}")
+	// The oldest: another may be what somebody executes there.
+	slices.SortFunc(processes, func(a, b harness.Process) int { return cmp.Compare(a.PID, b.PID) })
 	for _, p := range processes {
 		cgroup, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", p.PID))
 		if err == nil && strings.Contains(string(cgroup), uid) && p.Name != "pause" {

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -49,7 +50,8 @@ type Options struct {
 // Component is the supervised containerd.
 type Component struct {
 	process.Runner
-	o Options
+	o       Options
+	emptied atomic.Bool // containers were stopped, so that nothing needs a shim
 }
 
 // New returns the component; nothing is touched before Prepare.
@@ -170,15 +172,27 @@ func (c *Component) beforeStop(ctx context.Context, keep bool) error {
 		return nil
 	}
 	socket := c.o.Layout.ContainerdSocket()
-	err := errors.Join(
+	c.emptied.Store(true)
+	return errors.Join(
 		workload.StopPods(ctx, socket, c.o.StopGrace),
 		workload.StopTasks(ctx, socket, c.o.StopGrace),
 	)
-	if err != nil {
+}
+
+// Run implements supervisor.Component. The shim of all containers is ended when there is no containerd any more that
+// could start it again for what it was about to begin.
+func (c *Component) Run(ctx context.Context, ready func()) error {
+	err := c.Runner.Run(ctx, ready)
+	if !c.emptied.Swap(false) {
 		return err
 	}
-	return workload.EndShims(ctx, socket)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shimLimit)
+	defer cancel()
+	return errors.Join(err, workload.EndShims(ctx, c.o.Layout.ContainerdSocket()))
 }
+
+// shimLimit is how long a shim without containers has for its end.
+const shimLimit = 5 * time.Second
 
 // makeDirs makes the directories before anything is in them. 0711 is containerd's own mode for
 // them: containers in user namespaces pass through.
