@@ -25,15 +25,22 @@ func fastPathGroups() []group {
 		if own, ok := uses[path]; ok {
 			u = own
 		}
+		measures := []measure{{
+			Name: "fast-path-" + path, What: u.what + ", with and without the fast path `" + path + "`",
+			Unit: inSeconds, rounds: 20, warm: true, sample: u.sample,
+		}}
+		if path == config.FastShim {
+			measures = append(measures, measure{
+				Name: "fast-path-shim-memory", What: "Anonymous memory that one more pod costs, as pod-memory measures it, with and without the fast path `shim`",
+				Unit: inBytes, rounds: 1, limit: 2 * settle, sample: podMemory,
+			})
+		}
 		all = append(all, group{
 			name: "fast path " + path,
 			start: func(ctx context.Context, _ string) ([]*subject, error) {
 				return beside(ctx, "without", "withoutFastPaths: ["+path+"]\n")
 			},
-			measures: []measure{{
-				Name: "fast-path-" + path, What: u.what + ", with and without the fast path `" + path + "`",
-				Unit: inSeconds, rounds: 20, warm: true, sample: u.sample,
-			}},
+			measures: measures,
 		})
 	}
 	return all
