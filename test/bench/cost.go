@@ -86,6 +86,10 @@ func podMemory(ctx context.Context, s *subject) ([]float64, error) {
 }
 
 func (s *subject) growth(ctx context.Context, create func() error) ([]float64, error) {
+	// A Boxyard that has just started gives memory back.
+	if err := pause(ctx, time.Minute); err != nil {
+		return nil, err
+	}
 	before, err := s.memory()
 	if err != nil {
 		return nil, err
