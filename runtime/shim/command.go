@@ -35,6 +35,7 @@ var errForeign = errors.New("not one of the commands that are known here")
 func parse(cmd *exec.Cmd) (command, error) {
 	var c command
 	var words []string
+	flags, values := c.flags(), c.values()
 	for args := cmd.Args[1:]; len(args) > 0; {
 		arg := args[0]
 		args = args[1:]
@@ -42,17 +43,18 @@ func parse(cmd *exec.Cmd) (command, error) {
 			words = append(words, arg)
 			continue
 		}
-		if flag, ok := c.flags()[arg]; ok {
+		if flag, ok := flags[arg]; ok {
 			*flag = true
 			continue
 		}
-		value, ok := c.values()[arg]
+		value, ok := values[arg]
 		if !ok || len(args) == 0 {
 			return command{}, fmt.Errorf("%w: %s", errForeign, arg)
 		}
 		*value, args = args[0], args[1:]
 	}
-	return c, c.take(words)
+	err := c.take(words)
+	return c, err
 }
 
 // take takes what is no option: the command's name, the container, and the signal for kill.

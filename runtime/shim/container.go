@@ -86,11 +86,7 @@ func inDirectory(dir string, f func() error) error {
 // execute starts another process in a container (runc exec.go).
 func execute(c command, io stdio) (err error) {
 	defer func() { err = wrap("exec failed", err) }()
-	container, err := libcontainer.Load(c.root, c.id)
-	if err != nil {
-		return err
-	}
-	status, err := container.Status()
+	container, status, err := find(c)
 	if err != nil {
 		return err
 	}
@@ -168,11 +164,7 @@ func writePID(path string, process *libcontainer.Process) error {
 
 // start lets a container that was created go (runc start.go).
 func start(c command, _ stdio) error {
-	container, err := libcontainer.Load(c.root, c.id)
-	if err != nil {
-		return err
-	}
-	status, err := container.Status()
+	container, status, err := find(c)
 	if err != nil {
 		return err
 	}
@@ -186,6 +178,16 @@ func start(c command, _ stdio) error {
 	default:
 		return fmt.Errorf("cannot start a container in the %s state", status)
 	}
+}
+
+// find gives a container that runc knows, and where it stands.
+func find(c command) (*libcontainer.Container, libcontainer.Status, error) {
+	container, err := libcontainer.Load(c.root, c.id)
+	if err != nil {
+		return nil, 0, err
+	}
+	status, err := container.Status()
+	return container, status, err
 }
 
 // kill sends a signal to a container's first process (runc kill.go). go-runc always gives its number.
