@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/boxyard/boxyard/clients/docker"
+	_ "github.com/boxyard/boxyard/clients/internal/messages"
 	_ "github.com/boxyard/boxyard/clients/internal/quickstart"
 	"github.com/boxyard/boxyard/clients/kube"
 	"github.com/boxyard/boxyard/clients/plugin"
