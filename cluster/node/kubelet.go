@@ -127,6 +127,9 @@ func RunKubelet(ctx context.Context, c config.Cluster) error {
 	if !slices.Contains(c.WithoutFastPaths, config.FastVolumes) {
 		deps.Options = append(deps.Options, withPromptVolumes)
 	}
+	if !slices.Contains(c.WithoutFastPaths, config.FastProbes) {
+		deps.Options = append(deps.Options, withPromptProbes)
+	}
 	if err := app.Run(ctx, server, deps, utilfeature.DefaultFeatureGate); err != nil {
 		return fmt.Errorf("kubelet: %w", err)
 	}

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"reflect"
 	"time"
-	"unsafe"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/kubernetes/pkg/kubelet"
@@ -66,15 +65,14 @@ func (v promptVolumes) mounted(pod *corev1.Pod) bool {
 	return true
 }
 
-// withPromptVolumes is an option of upstream's kubelet. The field is not exported, and the manager cannot be given from
-// outside; where a later kubelet has another field, this changes nothing, and says so.
+// withPromptVolumes is an option of upstream's kubelet. The manager cannot be given from outside; where a later kubelet
+// has it in another field, this changes nothing, and says so.
 func withPromptVolumes(k *kubelet.Kubelet) {
-	field := reflect.ValueOf(k).Elem().FieldByName("volumeManager")
-	if !field.IsValid() || field.Type() != reflect.TypeFor[volumemanager.VolumeManager]() {
+	manager := fieldOf[volumemanager.VolumeManager](reflect.ValueOf(k), "volumeManager")
+	if manager == nil {
 		slog.Warn("this kubelet has no volume manager where one was expected; pods start a little later")
 		return
 	}
-	manager := (*volumemanager.VolumeManager)(unsafe.Pointer(field.UnsafeAddr()))
 	for _, part := range []string{"desiredStateOfWorldPopulator", "reconciler"} {
 		if !setLoop(*manager, part, volumeLoop) {
 			slog.Warn("this kubelet's volume manager is not the one that was expected; pods start a little later", "part", part)
@@ -85,19 +83,14 @@ func withPromptVolumes(k *kubelet.Kubelet) {
 
 // setLoop sets the pause of a part of upstream's volume manager, which has not begun yet.
 func setLoop(manager volumemanager.VolumeManager, part string, pause time.Duration) bool {
-	const name = "loopSleepDuration"
-	v := reflect.ValueOf(manager)
-	if v.Kind() != reflect.Pointer {
+	s := structOf(reflect.ValueOf(manager))
+	if !s.IsValid() {
 		return false
 	}
-	field := v.Elem().FieldByName(part)
-	if field.Kind() != reflect.Interface || field.Elem().Kind() != reflect.Pointer {
+	loop := fieldOf[time.Duration](s.FieldByName(part), "loopSleepDuration")
+	if loop == nil {
 		return false
 	}
-	loop := field.Elem().Elem().FieldByName(name)
-	if !loop.IsValid() || loop.Type() != reflect.TypeFor[time.Duration]() {
-		return false
-	}
-	*(*time.Duration)(unsafe.Pointer(loop.UnsafeAddr())) = pause
+	*loop = pause
 	return true
 }

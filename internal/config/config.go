@@ -32,6 +32,7 @@ const (
 	FastVolumes    = "volumes"     // pods do not wait for the kubelet's poll of their volumes (ADR 29)
 	FastPodNetwork = "pod-network" // one CNI plugin instead of three (ADR 31)
 	FastEvents     = "events"      // the kubelet hears of a container's end from containerd (ADR 32)
+	FastProbes     = "probes"      // a container that has started is asked early whether it is ready (ADR 35)
 	FastServices   = "services"    // kube-proxy writes its rules at once (ADR 32)
 	FastShim       = "shim"        // one shim for all containers (ADR 33)
 )

@@ -17,6 +17,7 @@ func fastPathGroups() []group {
 	}
 	uses := map[string]use{
 		config.FastEvents:   {"A pod of one container that ends at once, from the request that creates it to the event that says Succeeded", onePodEnds},
+		config.FastProbes:   {"A pod with a readiness probe of the default period, of a server that listens after half a second, until it is Ready", oneProbed},
 		config.FastServices: {"From the request that creates a Service to the first answer through its ClusterIP", oneService},
 	}
 	var all []group
@@ -59,6 +60,28 @@ func onePodEnds(ctx context.Context, s *subject) ([]float64, error) {
 		"containers":    []map[string]any{{"name": "app", "image": image, "command": []string{"true"}}},
 	}
 	took, err := k.become(ctx, label, 1, pod.succeeded, func() error {
+		_, err := k.do(ctx, http.MethodPost, pods, p)
+		return err
+	})
+	return took, errors.Join(err, k.remove(ctx, label))
+}
+
+func oneProbed(ctx context.Context, s *subject) ([]float64, error) {
+	k, err := kubeOf(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	defer k.api.Close()
+	const label = "app=probed"
+	p := k.newPod("probed", "probed")
+	p["spec"] = map[string]any{
+		"terminationGracePeriodSeconds": 0,
+		"containers": []map[string]any{{
+			"name": "app", "image": image, "command": []string{"sh", "-c", "sleep 0.5; exec httpd -f -p 8080 -h /etc"},
+			"readinessProbe": map[string]any{"tcpSocket": map[string]any{"port": 8080}},
+		}},
+	}
+	took, err := k.becomeReady(ctx, label, 1, func() error {
 		_, err := k.do(ctx, http.MethodPost, pods, p)
 		return err
 	})

@@ -47,6 +47,7 @@ type Cluster struct {
 const (
 	FastVolumes  = "volumes"  // pods wait for their volumes as upstream has it
 	FastEvents   = "events"   // the end of a container is found by looking once a second
+	FastProbes   = "probes"   // a container that has started is asked whether it is ready once a period
 	FastServices = "services" // kube-proxy writes its rules once a second at most
 )
 
