@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -151,6 +152,10 @@ func rollTen(ctx context.Context, s *subject) ([]float64, error) {
 			}
 		}
 	}
+	// What the round before has left to end is no part of this one.
+	if err := every(ctx, time.Second, func(ctx context.Context) error { return tenAlone(ctx, s) }); err != nil {
+		return nil, err
+	}
 	address, err := s.in.Kubectl(ctx, "get", "service", "ten", "--output", "jsonpath={.spec.clusterIP}")
 	if err != nil {
 		return nil, err
@@ -163,6 +168,15 @@ func rollTen(ctx context.Context, s *subject) ([]float64, error) {
 	}
 	took := time.Since(start).Seconds()
 	return []float64{took}, errors.Join(err, stop())
+}
+
+// tenAlone says when there are other pods of the Deployment than its ten.
+func tenAlone(ctx context.Context, s *subject) error {
+	names, err := s.in.Kubectl(ctx, "get", "pods", "--selector", "app=ten", "--output", "name")
+	if count := len(strings.Fields(names)); err == nil && count != 10 {
+		return fmt.Errorf("there are %d pods", count)
+	}
+	return err
 }
 
 // ten is a Deployment as its users write it: a readiness probe, and a moment between the end of its endpoints and
