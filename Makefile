@@ -90,7 +90,7 @@ $(addprefix build/payload/,$(runtime)): build/payload/%: runtime/go.mod runtime/
 	nice -n 5 scripts/build.sh $* $@
 
 build/payload/cni/podnet: $(call sources,runtime/podnet)
-build/payload/containerd-shim-runc-v2: $(call sources,runtime/shim)
+build/payload/containerd-shim-runc-v2: $(call sources,runtime/shim) scripts/shim-ldflags.sh
 
 build/pause: $(call sources,runtime/pause) $(build_program)
 	scripts/build.sh pause $@
@@ -210,7 +210,7 @@ test: test-unit test-integration test-moby test-compose test-conformance ## Run 
 test-unit: deps examples ## Run the unit tests, with the race detector where that is affordable.
 	CGO_ENABLED=1 $(GOTEST) -race $(race_packages)
 	cd clients && $(GOTEST) ./...
-	cd runtime && $(GOTEST) ./podnet && CGO_ENABLED=1 $(GOTEST) -tags seccomp ./shim
+	cd runtime && $(GOTEST) ./podnet && CGO_ENABLED=1 $(GOTEST) -tags seccomp -ldflags "-extldflags '$$(../scripts/shim-ldflags.sh)'" ./shim/...
 	cd engine && $(GOTEST) ./...
 	cd cluster && $(GOTEST) ./...
 

@@ -87,7 +87,7 @@ containerd-shim-runc-v2)
 	export CGO_ENABLED=1
 	directory=runtime package=./shim
 	tags="seccomp netgo osusergo static_build"
-	ldflags="$ldflags -extldflags -static"
+	ldflags="$ldflags -extldflags '-static $(scripts/shim-ldflags.sh)'"
 	containerd
 	;;
 docker-proxy)

@@ -35,6 +35,7 @@ const (
 	FastProbes     = "probes"      // a container that has started is asked early whether it is ready (ADR 35)
 	FastServices   = "services"    // kube-proxy writes its rules at once (ADR 32)
 	FastShim       = "shim"        // one shim for all containers (ADR 33)
+	FastSeccomp    = "seccomp"     // that shim keeps the seccomp filters that runc compiles (ADR 36)
 )
 
 // Network has the addresses. CIDRs are fixed at creation of the data directory; an overlap with

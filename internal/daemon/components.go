@@ -92,6 +92,7 @@ func (m *machine) containerd() *containerd.Component {
 		Ephemeral:    m.config.Ephemeral,
 		PlainCNI:     slices.Contains(m.config.WithoutFastPaths, config.FastPodNetwork),
 		ManyShims:    slices.Contains(m.config.WithoutFastPaths, config.FastShim),
+		NoFilters:    slices.Contains(m.config.WithoutFastPaths, config.FastSeccomp),
 	})
 	c.Keep = m.keep
 	return c

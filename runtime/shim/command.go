@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+
+	"github.com/boxyard/boxyard/runtime/shim/filter"
 )
 
 // command is what upstream's task service runs as `runc [global options] name [options] id [signal]`. It is built by
@@ -27,6 +29,8 @@ type command struct {
 	pidFile      string
 	console      string // a socket for the terminal's master
 	process      string // a file with what exec is to run
+
+	filters *filter.Cache // not from the command line; nil: none are kept
 }
 
 var errForeign = errors.New("not one of the commands that are known here")

@@ -34,7 +34,7 @@ func create(c command, io stdio) (err error) {
 		return err
 	}
 	process.Init = true
-	if err := launch(c, container.Start, process, spec.Process.Terminal, io); err != nil {
+	if err := launch(c, container, process, spec.Process.Terminal, io); err != nil {
 		if err := container.Destroy(); err != nil {
 			logrus.Warn(err)
 		}
@@ -104,11 +104,11 @@ func execute(c command, io stdio) (err error) {
 	if err != nil {
 		return err
 	}
-	return launch(c, container.Run, process, spec.Terminal, io)
+	return launch(c, container, process, spec.Terminal, io)
 }
 
-// launch starts a process with begin, detached: it is a child of ours, but its end is the reaper's business.
-func launch(c command, begin func(*libcontainer.Process) error, process *libcontainer.Process, terminal bool, io stdio) error {
+// launch starts a process in a container, detached: it is a child of ours, but its end is the reaper's business.
+func launch(c command, container *libcontainer.Container, process *libcontainer.Process, terminal bool, io stdio) error {
 	if terminal {
 		socket, err := dial(c.console)
 		if err != nil {
@@ -120,9 +120,17 @@ func launch(c command, begin func(*libcontainer.Process) error, process *libcont
 		process.Stdin, process.Stdout, process.Stderr = io.in, io.out, io.err
 	}
 	process.LogLevel = strconv.Itoa(int(logrus.GetLevel()))
+	compiled, err := c.filters.Find(container.Config().Seccomp)
+	if err != nil {
+		logrus.Warnf("no seccomp filter is kept for container %s, which compiles its own: %v", c.id, err)
+	}
+	if compiled != nil {
+		defer func() { _ = compiled.Close() }()
+		process.ExtraFiles = []*os.File{compiled} // for runc's init only (filter.TakeGiven)
+	}
 	children.RLock()
 	defer children.RUnlock()
-	if err := begin(process); err != nil {
+	if err := container.Start(process); err != nil {
 		return err
 	}
 	if err := writePID(c.pidFile, process); err != nil {

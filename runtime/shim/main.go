@@ -25,11 +25,17 @@ import (
 	_ "github.com/opencontainers/cgroups/devices" // rules for devices, without which the library makes no container
 	"github.com/opencontainers/runc/libcontainer"
 	_ "github.com/opencontainers/runc/libcontainer/nsenter" // enters the namespaces before Go's runtime starts
+
+	"github.com/boxyard/boxyard/runtime/shim/filter"
 )
 
 // logVariable names the file that a shared shim appends its log to; where it is not set, no shim is shared. The log
 // of upstream's shim goes through a pipe in its container's bundle, which a shared one would outlive.
 const logVariable = "BOXYARD_SHARED_SHIM_LOG"
+
+// filtersVariable names the directory in which a shared shim keeps compiled seccomp filters; where it is not set, each
+// container compiles its own.
+const filtersVariable = "BOXYARD_SHIM_FILTERS"
 
 // runtimeName is upstream's: it is what containerd asks for.
 const runtimeName = "io.containerd.runc.v2"
@@ -37,6 +43,10 @@ const runtimeName = "io.containerd.runc.v2"
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "init" {
 		// This program again, as the first process of a container on its way there (runc init.go).
+		if err := filter.TakeGiven(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 		libcontainer.Init()
 	}
 	upstream := manager.NewShimManager(runtimeName)
@@ -53,7 +63,8 @@ func main() {
 	register(ignoreShutdown, func(end shutdown.Service, s taskService) any {
 		// Upstream collects garbage when the heap has grown by 40 %, which is 2 MB: there are many shims. Here is one.
 		debug.SetGCPercent(200)
-		runc.Monitor = newMonitor(runc.Monitor) // upstream's task service has set it to its own
+		// Upstream's task service has set it to its own.
+		runc.Monitor = newMonitor(runc.Monitor, newFilters(os.Getenv(filtersVariable)))
 		reapChildren()
 		t := newTenancy(end, s)
 		t.leaveWhenAsked()
@@ -87,6 +98,18 @@ func register(passDown func(shutdown.Service) shutdown.Service, wrap func(shutdo
 			return wrap(end.(shutdown.Service), s), nil
 		},
 	})
+}
+
+// newFilters returns nil where no filters are kept.
+func newFilters(dir string) *filter.Cache {
+	if dir == "" {
+		return nil
+	}
+	filters, err := filter.NewCache(dir)
+	if err != nil {
+		log.L.WithError(err).Warn("no seccomp filters are kept; each container compiles its own")
+	}
+	return filters
 }
 
 func logTo(path string) error {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/containerd/go-runc"
+
+	"github.com/boxyard/boxyard/runtime/shim/filter"
 )
 
 // monitor runs commands of runc with runc's own library in this process, where it can, and others as it is told.
@@ -17,12 +19,13 @@ import (
 // (runc.Monitor).
 type monitor struct {
 	runc.ProcessMonitor
-	own os.FileInfo // the runc that this program was built with
+	own     os.FileInfo   // the runc that this program was built with
+	filters *filter.Cache // nil: none are kept
 }
 
 // newMonitor returns a monitor that leaves to processes what it does not do. It does nothing itself if the runc
 // of the same version does not lie beside this program.
-func newMonitor(processes runc.ProcessMonitor) runc.ProcessMonitor {
+func newMonitor(processes runc.ProcessMonitor, filters *filter.Cache) runc.ProcessMonitor {
 	self, err := os.Executable()
 	if err != nil {
 		return processes
@@ -31,7 +34,7 @@ func newMonitor(processes runc.ProcessMonitor) runc.ProcessMonitor {
 	if err != nil {
 		return processes
 	}
-	return monitor{processes, own}
+	return monitor{processes, own, filters}
 }
 
 // Start implements runc.ProcessMonitor. A command that is run here is done when Start returns.
@@ -79,6 +82,7 @@ func (m monitor) find(cmd *exec.Cmd) (c command, run func(command, stdio) error,
 	if err != nil || !m.isOwn(cmd.Path) {
 		return c, nil, false
 	}
+	c.filters = m.filters
 	switch {
 	case c.name == "start":
 		return c, start, true

@@ -44,6 +44,7 @@ type Options struct {
 	Ephemeral    bool           // the metadata need not outlive a power cut
 	PlainCNI     bool           // pods are connected by upstream's plugins alone
 	ManyShims    bool           // each pod, and each container of Docker's, has a shim of its own
+	NoFilters    bool           // the one shim keeps no compiled seccomp filters
 	StopGrace    time.Duration  // between SIGTERM and SIGKILL for what still runs at `down`; default 10 s
 }
 
@@ -126,6 +127,9 @@ func environment(o Options) []string {
 	if !o.ManyShims {
 		// Read by the shim (runtime/shim). containerd too copies to its log what a shim of one container says.
 		env = append(env, "BOXYARD_SHARED_SHIM_LOG="+o.Layout.LogFile(name))
+		if !o.NoFilters {
+			env = append(env, "BOXYARD_SHIM_FILTERS="+filepath.Join(o.Layout.RunOf(name), "filters"))
+		}
 	}
 	return append(env, proxyEnv(o.Proxy)...)
 }

@@ -120,6 +120,7 @@ func TestEnvironmentHasProxiesThatAreSet(t *testing.T) {
 		"PATH=/var/lib/boxyard/payload/current:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"HOME=/var/lib/boxyard/containerd",
 		"BOXYARD_SHARED_SHIM_LOG=/var/log/boxyard/containerd.log",
+		"BOXYARD_SHIM_FILTERS=/run/boxyard/containerd/filters",
 		"HTTP_PROXY=http://proxy:3128",
 		"NO_PROXY=localhost",
 	}
