@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/log"
 	"github.com/containerd/ttrpc"
 	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/types/known/emptypb"
 )
 
 type taskService = task.TTRPCTaskService
@@ -62,8 +63,17 @@ func (t *tenancy) UnaryServerInterceptor() ttrpc.UnaryServerInterceptor {
 	}
 }
 
+// Connect implements the task service. Who asks for the shared shim is about to create a container.
+func (t *tenancy) Connect(ctx context.Context, r *task.ConnectRequest) (*task.ConnectResponse, error) {
+	if r.ID == sharedID {
+		hasten()
+	}
+	return t.taskService.Connect(ctx, r)
+}
+
 // Create implements the task service.
 func (t *tenancy) Create(ctx context.Context, r *task.CreateTaskRequest) (*task.CreateTaskResponse, error) {
+	hasten()
 	answer, err := t.taskService.Create(ctx, r)
 	if err == nil {
 		t.mu.Lock()
@@ -71,6 +81,12 @@ func (t *tenancy) Create(ctx context.Context, r *task.CreateTaskRequest) (*task.
 		t.mu.Unlock()
 	}
 	return answer, err
+}
+
+// Exec implements the task service. The process is started by the call that comes next.
+func (t *tenancy) Exec(ctx context.Context, r *task.ExecProcessRequest) (*emptypb.Empty, error) {
+	hasten()
+	return t.taskService.Exec(ctx, r)
 }
 
 // Delete implements the task service.
