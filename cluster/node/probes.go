@@ -95,10 +95,10 @@ func (p *promptProbes) current(pod types.UID, c waiting) bool {
 // ask has upstream look at the container until it is ready. What upstream does with a status is to fill in what it
 // knows, and to start a run of the probe of what it does not know to be ready, so that a copy serves for both.
 func (p *promptProbes) ask(ctx context.Context, pod *corev1.Pod, s *corev1.PodStatus, c waiting) {
-	time.Sleep(c.delay)
+	<-time.After(c.delay)
 	var age time.Duration
 	for _, next := range c.looks() {
-		time.Sleep(next - age)
+		<-time.After(next - age)
 		age = next
 		if !p.current(pod.UID, c) {
 			return

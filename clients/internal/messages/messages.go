@@ -2,7 +2,7 @@
 // than English. Upstream reads its catalogue whenever a message is made, which is while packages are initialised, in
 // every client that this program holds; the English catalogue says what the messages say anyway.
 //
-// Its init comes before those that make messages, since Go initialises packages in the order of their paths,
+// It comes before those packages that make messages, since Go initialises packages in the order of their paths,
 // dependencies first, and k8s.io comes late.
 package messages
 
@@ -13,11 +13,14 @@ import (
 	"k8s.io/kubectl/pkg/util/i18n"
 )
 
-func init() {
-	if english(os.Getenv) {
-		// It fails where they have been loaded already, which costs time and changes nothing else.
-		_ = i18n.SetLoadTranslationsFunc(func() error { return nil })
+var _ = leaveOut()
+
+// leaveOut gives an error where the messages have been loaded already, which costs time and changes nothing else.
+func leaveOut() error {
+	if !english(os.Getenv) {
+		return nil
 	}
+	return i18n.SetLoadTranslationsFunc(func() error { return nil })
 }
 
 // english says whether the environment asks for English, or for no language. The variables and their order are those of
