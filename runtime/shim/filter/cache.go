@@ -47,8 +47,11 @@ func NewCache(dir string) (*Cache, error) {
 	return &Cache{dir: dir, builder: builder, making: map[string]bool{}}, nil
 }
 
-// Find opens the filter for these rules, which the caller closes. Where there is none yet, it returns nil, and makes one
+// Find gives the filter for these rules, which the caller closes. Where there is none yet, it returns nil, and makes one
 // meanwhile. A nil Cache has none and makes none.
+//
+// What is given is a copy that nobody can change: a container's process that may trace others can open the files of one
+// that is about to join it, as it could runc's own executable, which runc copies for that reason.
 func (c *Cache) Find(rules *configs.Seccomp) (*os.File, error) {
 	if c == nil || rules == nil {
 		return nil, nil
@@ -57,12 +60,37 @@ func (c *Cache) Find(rules *configs.Seccomp) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	file, err := os.Open(path)
+	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		c.make(path, rules)
 		return nil, nil
 	}
-	return file, err
+	if err != nil {
+		return nil, err
+	}
+	return sealed(content)
+}
+
+// sealed is a file in memory with this content for good.
+func sealed(content []byte) (*os.File, error) {
+	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
+	fd, err := unix.MemfdCreate("seccomp-filter", flags|unix.MFD_NOEXEC_SEAL)
+	if errors.Is(err, unix.EINVAL) { // before Linux 6.3
+		fd, err = unix.MemfdCreate("seccomp-filter", flags)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make a file in memory: %w", err)
+	}
+	file := os.NewFile(uintptr(fd), "seccomp-filter")
+	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
+	_, err = file.Write(content)
+	if err == nil {
+		_, err = unix.FcntlInt(file.Fd(), unix.F_ADD_SEALS, seals)
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
 }
 
 func (c *Cache) path(rules *configs.Seccomp) (string, error) {

@@ -105,8 +105,20 @@ func TestGivenFilterIsTheContainers(t *testing.T) {
 		t.Fatalf("an empty cache has %v, %v", file, err)
 	}
 	file := made(t, c, rules("fdatasync"))
-	if info, err := file.Stat(); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("the file has %v, %v", info.Mode(), err)
+	again, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", file.Fd()), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := again.Write([]byte("x")); !errors.Is(err, unix.EPERM) {
+		t.Errorf("who gets hold of the file can write to it: %v", err)
+	}
+	_ = again.Close()
+	files, err := filepath.Glob(filepath.Join(c.dir, "*"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%v are kept, %v", files, err)
+	}
+	if info, err := os.Stat(files[0]); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the kept file has %v, %v", info.Mode(), err)
 	}
 	for _, test := range []struct {
 		forbidden string
