@@ -375,6 +375,7 @@ func clusterKilled(b box) {
 	defer b.kubectl("delete", "service", "lasting")
 	ip := b.ingress("lasting", 1)[0]
 	b.asks("before", fromHost("http://127.0.0.1:30085/"), "one")
+	b.asks("before, by its address", fromHost("http://"+ip+"/"), "one")
 	for range 2 {
 		was := b.status().PIDOf("cluster")
 		if n, err := b.Kill("cluster"); n != 1 || err != nil {
