@@ -23,6 +23,10 @@ import (
 	"github.com/boxyard/boxyard/cluster/internal/tlsconfig"
 )
 
+// maxPods is how many pods may be on the node, where upstream has 110: it is the only one. Its range has room for twice
+// as many.
+const maxPods = 500
+
 // podPids is how many processes and threads a pod may have.
 const podPids = 8192
 
@@ -54,6 +58,7 @@ func kubeletConfiguration(c config.Cluster) *kubeletv1beta1.KubeletConfiguration
 		// One pod that forks without end must not take the machine's process numbers with it. Servers with many
 		// threads stay far below.
 		PodPidsLimit:        new(int64(podPids)),
+		MaxPods:             maxPods,
 		SerializeImagePulls: new(false),
 		// Kubernetes pulls a tag like `latest` for each pod. For images that were made here that asks only ourselves;
 		// upstream's five a second would make the eleventh of many pods wait for ten seconds and more. A registry has
