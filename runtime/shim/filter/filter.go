@@ -13,7 +13,6 @@ package filter
 
 /*
 #cgo pkg-config: libseccomp
-#include <stdlib.h>
 #include "wrap.h"
 */
 import "C"

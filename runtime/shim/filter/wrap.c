@@ -1,5 +1,5 @@
 // The functions of libseccomp that runc makes a filter with, as runc calls them where the program is linked with
-// --wrap for each of them (scripts/build.sh): __wrap_F is called for F then, and __real_F is F. Where it is not,
+// --wrap for each of them (scripts/shim-ldflags.sh): __wrap_F is called for F then, and __real_F is F. Where it is not,
 // nobody calls these, and there is no __real_F.
 
 #include <errno.h>
