@@ -33,7 +33,7 @@ func clearRun(ctx context.Context, l paths.Layout, m *machine) error {
 	return errors.Join(
 		workload.UnmountUnder(l.Run, l.DataOf("containerd"), l.DataOf("docker"), kubeletDir),
 		removeNetwork(ctx, l, m.networkOptions(), m.state.NFTTables, m.log),
-		workload.RemoveCgroups(m.cgroup.Dir()+"/daemons"),
+		workload.RemoveCgroups(ctx, m.cgroup.Dir()+"/daemons"),
 	)
 }
 
@@ -179,7 +179,7 @@ func (e estate) stop(ctx context.Context) error {
 	if e.cgroup.Name == "" {
 		return err
 	}
-	return errors.Join(err, e.cgroup.Release(ctx), workload.RemoveCgroups(e.cgroup.Dir()))
+	return errors.Join(err, e.cgroup.Release(ctx), workload.RemoveCgroups(ctx, e.cgroup.Dir()))
 }
 
 func (e estate) forgetUsers() error {

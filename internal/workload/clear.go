@@ -2,6 +2,7 @@ package workload
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -125,9 +127,14 @@ func cgroupMounts(mountinfo io.Reader) ([]string, error) {
 	return slices.Compact(mounts), nil
 }
 
+// leaveTime is how long processes that are ending may take to leave their cgroups.
+const leaveTime = 5 * time.Second
+
 // RemoveCgroups removes the cgroup root ("boxyard", "boxyard.slice") and all beneath it from every
-// hierarchy. It kills nothing: a cgroup that still has processes is an error.
-func RemoveCgroups(root string) error {
+// hierarchy. It kills nothing: a cgroup that has processes when ctx ends, or after five seconds, is an error. It waits
+// because a process leaves its cgroup at last: its memory, command line and files are gone before (kernel/exit.c,
+// do_exit).
+func RemoveCgroups(ctx context.Context, root string) error {
 	if strings.Trim(filepath.Clean("/"+root), "/") == "" {
 		return fmt.Errorf("refusing to remove cgroup %q: it is the root of all", root)
 	}
@@ -135,11 +142,30 @@ func RemoveCgroups(root string) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, leaveTime)
+	defer cancel()
 	var errs []error
 	for _, m := range mounts {
-		errs = append(errs, removeTree(filepath.Join(m, filepath.Clean("/"+root))))
+		errs = append(errs, removeEmptied(ctx, filepath.Join(m, filepath.Clean("/"+root)), removeTree))
 	}
 	return errors.Join(errs...)
+}
+
+// removeEmptied removes the tree of cgroups once the last process has left it; until then the kernel calls it busy.
+func removeEmptied(ctx context.Context, dir string, remove func(string) error) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := remove(dir)
+		if !errors.Is(err, unix.EBUSY) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
+		}
+	}
 }
 
 // removeTree removes directories only, from the bottom: the files of a cgroup go with it.

@@ -148,10 +148,41 @@ func TestCgroupMountsOfHybridHost(t *testing.T) {
 
 func TestRemoveCgroupsRefusesTheRoot(t *testing.T) {
 	for _, root := range []string{"", "/", "..", "a/.."} {
-		if err := RemoveCgroups(root); err == nil {
+		if err := RemoveCgroups(t.Context(), root); err == nil {
 			t.Errorf("%q was accepted", root)
 		}
 	}
+}
+
+func TestRemoveEmptiedWaitsForTheLastProcess(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	for _, c := range []struct {
+		name    string
+		answers []error
+		cancel  bool
+		want    error
+		calls   int
+	}{
+		{"empty", []error{nil}, false, nil, 1},
+		{"a process is leaving", []error{unix.EBUSY, unix.EBUSY, nil}, false, nil, 3},
+		{"forbidden", []error{unix.EPERM}, false, unix.EPERM, 1},
+		{"a process stays", []error{unix.EBUSY}, true, unix.EBUSY, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.cancel {
+				cancel()
+			}
+			calls := 0
+			err := removeEmptied(ctx, "/sys/fs/cgroup/x", func(string) error {
+				calls++
+				return c.answers[calls-1]
+			})
+			if !errors.Is(err, c.want) || calls != c.calls {
+				t.Errorf("got %v after %d calls, want %v after %d", err, calls, c.want, c.calls)
+			}
+		})
+	}
+	cancel()
 }
 
 func TestRemoveTreeRemovesDirectoriesOnly(t *testing.T) {
