@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,6 +30,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/boxyard/boxyard/cluster/internal/config"
+	"github.com/boxyard/boxyard/cluster/internal/queues"
 	"github.com/boxyard/boxyard/cluster/internal/tlsconfig"
 	"github.com/boxyard/boxyard/cluster/metrics"
 )
@@ -193,10 +196,16 @@ func authentication() *apiserverv1.AuthenticationConfiguration {
 }
 
 // Setup is called once, before any part starts: the parts share this process's globals.
-func Setup() error {
+func Setup(c config.Cluster) error {
 	// The second part that applies the same logging configuration would be refused otherwise.
 	logsapi.ReapplyHandling = logsapi.ReapplyHandlingIgnoreUnchanged
 	// API warnings that our own clients cause are of no use to a user.
 	rest.SetDefaultWarningHandler(rest.NoWarnings{})
+	if slices.Contains(c.WithoutFastPaths, config.FastQueues) {
+		return nil
+	}
+	if err := queues.WithoutMetrics(); err != nil {
+		slog.Warn("an idle cluster takes more of the processor than it should", "error", err)
+	}
 	return nil
 }

@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/kubernetes/pkg/kubelet"
 	"k8s.io/kubernetes/pkg/kubelet/prober"
+
+	"github.com/boxyard/boxyard/cluster/internal/unexported"
 )
 
 const (
@@ -184,12 +186,12 @@ func ready(s *corev1.PodStatus, c waiting) bool {
 // takes itself for ten seconds older. It also takes containers for old that started ten seconds before it (what was ready
 // stays ready until a probe says otherwise), which are twenty here: those that are younger are asked at once.
 func withPromptProbes(k *kubelet.Kubelet) {
-	manager := fieldOf[prober.Manager](reflect.ValueOf(k), "probeManager")
+	manager := unexported.Field[prober.Manager](reflect.ValueOf(k), "probeManager")
 	if manager == nil {
 		slog.Warn("this kubelet has no manager of probes where one was expected; pods may be Ready later")
 		return
 	}
-	if start := fieldOf[time.Time](reflect.ValueOf(*manager), "start"); start != nil {
+	if start := unexported.Field[time.Time](reflect.ValueOf(*manager), "start"); start != nil {
 		*start = start.Add(-defaultPeriod)
 	} else {
 		slog.Warn("this kubelet's manager of probes is not the one that was expected; the first pods may be Ready later")

@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/kubernetes/pkg/kubelet"
 	"k8s.io/kubernetes/pkg/kubelet/prober"
+
+	"github.com/boxyard/boxyard/cluster/internal/unexported"
 )
 
 // fakeProbes has a container that is ready from some time on, and notes when it was looked at.
@@ -124,12 +126,12 @@ func TestEarlyProbesAreOncePerContainer(t *testing.T) {
 // TestUpstreamHasTheProbes fails with a kubelet that keeps its manager of probes, or its start, elsewhere.
 func TestUpstreamHasTheProbes(t *testing.T) {
 	k := &kubelet.Kubelet{}
-	manager := fieldOf[prober.Manager](reflect.ValueOf(k), "probeManager")
+	manager := unexported.Field[prober.Manager](reflect.ValueOf(k), "probeManager")
 	if manager == nil {
 		t.Fatal("the kubelet has no manager of probes")
 	}
 	*manager = prober.NewManager(nil, nil, nil, nil, nil, nil)
-	start := fieldOf[time.Time](reflect.ValueOf(*manager), "start")
+	start := unexported.Field[time.Time](reflect.ValueOf(*manager), "start")
 	if start == nil {
 		t.Fatal("the manager has no start")
 	}

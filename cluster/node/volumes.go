@@ -9,43 +9,59 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/kubernetes/pkg/kubelet"
 	"k8s.io/kubernetes/pkg/kubelet/volumemanager"
+	"k8s.io/kubernetes/pkg/kubelet/volumemanager/populator"
 	volumeutil "k8s.io/kubernetes/pkg/volume/util"
+
+	"github.com/boxyard/boxyard/cluster/internal/unexported"
 )
 
 const (
 	// volumeWait is how long a pod's volumes are looked at often. It is a little less than the 300 ms after which
 	// upstream looks for the second time (pkg/kubelet/volumemanager/volume_manager.go, podAttachAndMountRetryInterval).
 	volumeWait = 280 * time.Millisecond
-	volumeLook = 5 * time.Millisecond
-	// volumeLoop is how often the manager looks what is to be mounted and unmounted. Upstream looks every 100 ms, once
-	// for what pods want and once for what is not there yet, so that a pod waits for both.
-	volumeLoop = 25 * time.Millisecond
+	// volumeLoop is the pause that is left to upstream's loops: they wait elsewhere.
+	volumeLoop = time.Millisecond
 )
 
-// promptVolumes is the kubelet's volume manager, except that a pod goes on as soon as its volumes are mounted. Upstream
-// looks once, and again after 300 ms, which nearly every pod has to wait for: its token is a volume. All decisions are
-// upstream's still.
-type promptVolumes struct{ volumemanager.VolumeManager }
+// promptVolumes is the kubelet's volume manager, except that its loops look often while a pod waits for its volumes, and
+// seldom otherwise, and that the pod goes on as soon as they are mounted. Upstream's loops look every 100 ms, once for
+// what pods want and once for what is not there yet; then it looks for the pod once, and again after 300 ms, which
+// nearly every pod has to wait for: its token is a volume. All decisions are upstream's still.
+type promptVolumes struct {
+	volumemanager.VolumeManager
+	demand *demand
+}
 
 // WaitForAttachAndMount implements volumemanager.VolumeManager.
 func (v promptVolumes) WaitForAttachAndMount(ctx context.Context, pod *corev1.Pod) error {
+	v.demand.begin()
+	defer v.demand.end()
 	if pod != nil {
 		v.await(ctx, pod)
 	}
 	return v.VolumeManager.WaitForAttachAndMount(ctx, pod)
 }
 
+// WaitForUnmount implements volumemanager.VolumeManager.
+func (v promptVolumes) WaitForUnmount(ctx context.Context, pod *corev1.Pod) error {
+	v.demand.begin()
+	defer v.demand.end()
+	return v.VolumeManager.WaitForUnmount(ctx, pod)
+}
+
 // await returns when the pod's volumes are mounted, or upstream's own patience is due.
 func (v promptVolumes) await(ctx context.Context, pod *corev1.Pod) {
 	ctx, cancel := context.WithTimeout(ctx, volumeWait)
 	defer cancel()
-	tick := time.NewTicker(volumeLook)
-	defer tick.Stop()
-	for !v.mounted(pod) {
+	for {
+		pass := v.demand.pass() // before looking, so that none is missed
+		if v.mounted(pod) {
+			return
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-pass:
 		}
 	}
 }
@@ -68,29 +84,51 @@ func (v promptVolumes) mounted(pod *corev1.Pod) bool {
 // withPromptVolumes is an option of upstream's kubelet. The manager cannot be given from outside; where a later kubelet
 // has it in another field, this changes nothing, and says so.
 func withPromptVolumes(k *kubelet.Kubelet) {
-	manager := fieldOf[volumemanager.VolumeManager](reflect.ValueOf(k), "volumeManager")
+	manager := unexported.Field[volumemanager.VolumeManager](reflect.ValueOf(k), "volumeManager")
 	if manager == nil {
 		slog.Warn("this kubelet has no volume manager where one was expected; pods start a little later")
 		return
 	}
-	for _, part := range []string{"desiredStateOfWorldPopulator", "reconciler"} {
-		if !setLoop(*manager, part, volumeLoop) {
-			slog.Warn("this kubelet's volume manager is not the one that was expected; pods start a little later", "part", part)
-		}
+	demand := newDemand()
+	if !setPace(*manager, demand) {
+		slog.Warn("this kubelet's volume manager is not the one that was expected; pods start a little later")
 	}
-	*manager = promptVolumes{*manager}
+	*manager = promptVolumes{*manager, demand}
 }
 
-// setLoop sets the pause of a part of upstream's volume manager, which has not begun yet.
-func setLoop(manager volumemanager.VolumeManager, part string, pause time.Duration) bool {
-	s := structOf(reflect.ValueOf(manager))
+// pacedPods is where upstream's populator begins each pass: it asks for the pods.
+type pacedPods struct {
+	populator.PodManager
+	pace *pace
+}
+
+// GetPods implements populator.PodManager.
+func (p pacedPods) GetPods() []*corev1.Pod {
+	p.pace.wait()
+	return p.PodManager.GetPods()
+}
+
+// setPace makes the two loops of upstream's volume manager, which have not begun yet, wait where each begins its pass
+// (pkg/kubelet/volumemanager: populator, findAndAddNewPods; reconciler, readyToUnmount), instead of afterwards.
+func setPace(manager volumemanager.VolumeManager, demand *demand) bool {
+	s := unexported.Struct(reflect.ValueOf(manager))
 	if !s.IsValid() {
 		return false
 	}
-	loop := fieldOf[time.Duration](s.FieldByName(part), "loopSleepDuration")
-	if loop == nil {
+	wants, mounts := s.FieldByName("desiredStateOfWorldPopulator"), s.FieldByName("reconciler")
+	pods := unexported.Field[populator.PodManager](wants, "podManager")
+	populated := unexported.Field[func() bool](mounts, "populatorHasAddedPods")
+	wantsPause := unexported.Field[time.Duration](wants, "loopSleepDuration")
+	mountsPause := unexported.Field[time.Duration](mounts, "loopSleepDuration")
+	if pods == nil || populated == nil || wantsPause == nil || mountsPause == nil {
 		return false
 	}
-	*loop = pause
+	*pods = pacedPods{*pods, &pace{demand: demand}}
+	upstream, mountsPace := *populated, &pace{demand: demand}
+	*populated = func() bool {
+		mountsPace.wait()
+		return upstream()
+	}
+	*wantsPause, *mountsPause = volumeLoop, volumeLoop
 	return true
 }

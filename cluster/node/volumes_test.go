@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"reflect"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -41,6 +42,21 @@ func podWithVolume() *corev1.Pod {
 	}}
 }
 
+// looping passes as a loop of upstream's does, until it is stopped.
+func looping(p *pace) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var loop sync.WaitGroup
+	loop.Go(func() {
+		for ctx.Err() == nil {
+			p.wait()
+		}
+	})
+	return func() {
+		cancel()
+		loop.Wait()
+	}
+}
+
 func TestUpstreamIsAskedAsSoonAsVolumesAreMounted(t *testing.T) {
 	for name, test := range map[string]struct {
 		pod   *corev1.Pod
@@ -58,10 +74,12 @@ func TestUpstreamIsAskedAsSoonAsVolumesAreMounted(t *testing.T) {
 					time.AfterFunc(test.mount, func() { f.mounted.Store(true) })
 				}
 				start := time.Now()
-				if err := (promptVolumes{f}).WaitForAttachAndMount(t.Context(), test.pod); err != nil {
+				d := newDemand()
+				defer looping(&pace{demand: d})()
+				if err := (promptVolumes{f, d}).WaitForAttachAndMount(t.Context(), test.pod); err != nil {
 					t.Fatal(err)
 				}
-				if took := f.asked.Sub(start); took < test.want || took > test.want+volumeLook {
+				if took := f.asked.Sub(start); took < test.want || took > test.want+paceBusy {
 					t.Errorf("upstream was asked after %v, want %v", took, test.want)
 				}
 			})
@@ -79,20 +97,19 @@ func TestUpstreamHasTheField(t *testing.T) {
 	}
 }
 
-// TestUpstreamHasTheLoops fails with a volume manager that keeps its pauses elsewhere.
+// TestUpstreamHasTheLoops fails with a volume manager that begins the passes of its loops elsewhere.
 func TestUpstreamHasTheLoops(t *testing.T) {
 	manager := volumemanager.NewVolumeManager(true, "node", nil, nil, nil, nil, nil, nil, t.TempDir(), nil, nil, nil, 0)
+	if !setPace(manager, newDemand()) {
+		t.Fatal("there is no place for the pace of the loops")
+	}
 	for _, part := range []string{"desiredStateOfWorldPopulator", "reconciler"} {
-		if !setLoop(manager, part, volumeLoop) {
-			t.Errorf("%s has no pause that can be set", part)
-			continue
-		}
 		loop := reflect.ValueOf(manager).Elem().FieldByName(part).Elem().Elem().FieldByName("loopSleepDuration")
 		if got := time.Duration(loop.Int()); got != volumeLoop {
 			t.Errorf("%s pauses for %v", part, got)
 		}
 	}
-	if setLoop(manager, "nothing", volumeLoop) || setLoop(nil, "reconciler", volumeLoop) {
+	if setPace(nil, newDemand()) {
 		t.Error("what is not there was set")
 	}
 }

@@ -7,9 +7,11 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"time"
 
+	"go.etcd.io/etcd/server/v3/etcdserver"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -69,7 +71,7 @@ func Run(ctx context.Context, c config.Cluster) error {
 	if err := os.MkdirAll(c.RunDir, 0o700); err != nil {
 		return fmt.Errorf("make the runtime directory: %w", err)
 	}
-	if err := controlplane.Setup(); err != nil {
+	if err := controlplane.Setup(c); err != nil {
 		return err
 	}
 	identity, err := clientcmd.BuildConfigFromFlags("", c.PKI("controllers.kubeconfig"))
@@ -97,7 +99,10 @@ func Run(ctx context.Context, c config.Cluster) error {
 	s.board = status.New(s.recheck, partEtcd, partAPI, partRoles, partObjects, partController, partScheduler, partKubelet, partNode, partProxy)
 	s.storage.start("status", func(ctx context.Context) error { return s.board.Serve(ctx, c.Run("status.sock")) })
 	s.storage.start(partEtcd, func(ctx context.Context) error {
-		return controlplane.RunEtcd(ctx, c, func() {
+		return controlplane.RunEtcd(ctx, c, func(etcd *etcdserver.EtcdServer) {
+			if !slices.Contains(c.WithoutFastPaths, config.FastStorage) {
+				controlplane.StoreDirectly(etcd)
+			}
 			s.ready(partEtcd)
 			s.startAPI()
 		})

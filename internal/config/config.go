@@ -34,6 +34,8 @@ const (
 	FastEvents     = "events"      // the kubelet hears of a container's end from containerd (ADR 32)
 	FastProbes     = "probes"      // a container that has started is asked early whether it is ready (ADR 35)
 	FastServices   = "services"    // kube-proxy writes its rules at once (ADR 32)
+	FastQueues     = "queues"      // work queues keep no metrics, which wake an idle cluster (ADR 38)
+	FastStorage    = "storage"     // kube-apiserver calls etcd, which is in its process, directly (ADR 37)
 	FastShim       = "shim"        // one shim for all containers (ADR 33)
 	FastSeccomp    = "seccomp"     // that shim keeps the seccomp filters that runc compiles (ADR 36)
 )

@@ -49,6 +49,8 @@ const (
 	FastEvents   = "events"   // the end of a container is found by looking once a second
 	FastProbes   = "probes"   // a container that has started is asked whether it is ready once a period
 	FastServices = "services" // kube-proxy writes its rules once a second at most
+	FastQueues   = "queues"   // work queues count what happens in them
+	FastStorage  = "storage"  // kube-apiserver reaches etcd through TLS and gRPC
 )
 
 // Audit is the audit log of kube-apiserver.
