@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/containerd/containerd/api/events"
@@ -39,7 +40,7 @@ type exitWatch struct {
 	// moment at which the former containerd had ended.
 	settled func(ctx context.Context, ctrd *containerd.Client, dkr *client.Client, gone time.Time) error
 
-	pid   uint64    // of the containerd seen last
+	last  listener  // the containerd seen last
 	gone  time.Time // zero: nothing is to be settled
 	until time.Time
 }
@@ -59,6 +60,18 @@ func (w *exitWatch) run(ctx context.Context) {
 }
 
 func (w *exitWatch) look(ctx context.Context) error {
+	server, err := listenerOf(w.containerd)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	if w.last != (listener{}) && w.last != server {
+		w.gone, w.until = now, now.Add(settle)
+	}
+	w.last = server
+	if w.gone.IsZero() {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(namespaces.WithNamespace(ctx, imageNamespace), 5*time.Second)
 	defer cancel()
 	ctrd, err := containerd.New(w.containerd, containerd.WithTimeout(time.Second))
@@ -66,18 +79,6 @@ func (w *exitWatch) look(ctx context.Context) error {
 		return fmt.Errorf("connect to containerd: %w", err)
 	}
 	defer ctrd.Close()
-	server, err := ctrd.IntrospectionService().Server(ctx)
-	if err != nil {
-		return fmt.Errorf("ask containerd who it is: %w", err)
-	}
-	now := time.Now()
-	if w.pid != 0 && w.pid != server.GetPid() {
-		w.gone, w.until = now, now.Add(settle)
-	}
-	w.pid = server.GetPid()
-	if w.gone.IsZero() {
-		return nil
-	}
 	dkr, err := client.New(client.WithHost("unix://" + w.docker))
 	if err != nil {
 		return fmt.Errorf("connect to dockerd: %w", err)
@@ -93,6 +94,25 @@ func (w *exitWatch) look(ctx context.Context) error {
 		slog.WarnContext(ctx, "what was cut short when containerd ended has left something", "error", err)
 	}
 	return nil
+}
+
+// listener tells one server on a path from the next one: each makes its socket anew (containerd pkg/sys,
+// CreateUnixSocket). To look at the file costs nothing, as a connection would once a second.
+type listener struct {
+	device, inode uint64
+	made          syscall.Timespec
+}
+
+func listenerOf(socket string) (listener, error) {
+	info, err := os.Stat(socket)
+	if err != nil {
+		return listener{}, fmt.Errorf("look for containerd: %w", err)
+	}
+	file, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return listener{}, errors.New("this system has no inodes")
+	}
+	return listener{device: file.Dev, inode: file.Ino, made: file.Mtim}, nil
 }
 
 // tellLostExits asks dockerd first and containerd second, and dockerd again about what differs:
