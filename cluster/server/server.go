@@ -48,7 +48,7 @@ const (
 	stopClients, stopAPI, stopEtcd = 2 * time.Second, 4 * time.Second, 3 * time.Second
 	// Less memory for a little more CPU, since the process idles most of its life. While it starts, CPU is
 	// what is short.
-	startGC, idleGC = 200, 50
+	startGC, idleGC = 400, 50
 )
 
 // server is one run of the process.
