@@ -39,11 +39,18 @@ func stopNamespace(ctx context.Context, cli *containerd.Client, grace time.Durat
 		return fmt.Errorf("list containers: %w", err)
 	}
 	errs := make([]error, len(containers))
+	down := make(chan struct{}, concurrency)
 	var group errgroup.Group
-	group.SetLimit(concurrency)
 	for i, c := range containers {
 		group.Go(func() error {
-			errs[i] = stopTask(ctx, c, grace)
+			task, err := stopTask(ctx, c, grace)
+			if task == nil || err != nil {
+				errs[i] = err
+				return nil
+			}
+			down <- struct{}{}
+			defer func() { <-down }()
+			errs[i] = deleteTask(ctx, task)
 			return nil
 		})
 	}
@@ -51,22 +58,23 @@ func stopNamespace(ctx context.Context, cli *containerd.Client, grace time.Durat
 	return errors.Join(errs...)
 }
 
-func stopTask(ctx context.Context, c containerd.Container, grace time.Duration) error {
+// stopTask gives the container's task when it has ended, or nil where there is none.
+func stopTask(ctx context.Context, c containerd.Container, grace time.Duration) (containerd.Task, error) {
 	ctx, cancel := context.WithTimeout(ctx, grace+callTime)
 	defer cancel()
 	task, err := c.Task(ctx, nil)
 	if errdefs.IsNotFound(err) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return fmt.Errorf("find the task of %s: %w", c.ID(), err)
+		return nil, fmt.Errorf("find the task of %s: %w", c.ID(), err)
 	}
 	exited, err := task.Wait(ctx)
 	if err != nil {
-		return fmt.Errorf("watch %s: %w", c.ID(), err)
+		return nil, fmt.Errorf("watch %s: %w", c.ID(), err)
 	}
 	if err := signal(ctx, task, syscall.SIGTERM); err != nil {
-		return fmt.Errorf("stop %s: %w", c.ID(), err)
+		return nil, fmt.Errorf("stop %s: %w", c.ID(), err)
 	}
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
@@ -74,12 +82,18 @@ func stopTask(ctx context.Context, c containerd.Container, grace time.Duration) 
 	case <-exited:
 	case <-timer.C:
 		if err := signal(ctx, task, syscall.SIGKILL); err != nil {
-			return fmt.Errorf("kill %s: %w", c.ID(), err)
+			return nil, fmt.Errorf("kill %s: %w", c.ID(), err)
 		}
 		<-exited // ends with ctx at the latest
 	}
+	return task, nil
+}
+
+func deleteTask(ctx context.Context, task containerd.Task) error {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
 	if _, err := task.Delete(ctx, containerd.WithProcessKill); err != nil && !errdefs.IsNotFound(err) {
-		return fmt.Errorf("delete the task of %s: %w", c.ID(), err)
+		return fmt.Errorf("delete the task of %s: %w", task.ID(), err)
 	}
 	return nil
 }

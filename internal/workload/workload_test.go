@@ -3,11 +3,13 @@ package workload
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -89,6 +91,49 @@ func TestStopPodsGoesOnPastErrors(t *testing.T) {
 			}
 		})
 	}
+}
+
+// slowCRI has many pods whose containers take all the time that they are given.
+type slowCRI struct{ fakeCRI }
+
+const slowPods = 10 * concurrency
+
+func (*slowCRI) ListPodSandbox(context.Context, *runtime.ListPodSandboxRequest, ...grpc.CallOption) (*runtime.ListPodSandboxResponse, error) {
+	var pods []*runtime.PodSandbox
+	for i := range slowPods {
+		pods = append(pods, &runtime.PodSandbox{Id: fmt.Sprint("p", i)})
+	}
+	return &runtime.ListPodSandboxResponse{Items: pods}, nil
+}
+
+func (*slowCRI) ListContainers(context.Context, *runtime.ListContainersRequest, ...grpc.CallOption) (*runtime.ListContainersResponse, error) {
+	var containers []*runtime.Container
+	for i := range slowPods {
+		containers = append(containers, &runtime.Container{
+			Id: fmt.Sprint("c", i), PodSandboxId: fmt.Sprint("p", i), State: runtime.ContainerState_CONTAINER_RUNNING,
+		})
+	}
+	return &runtime.ListContainersResponse{Containers: containers}, nil
+}
+
+func (*slowCRI) StopContainer(_ context.Context, r *runtime.StopContainerRequest, _ ...grpc.CallOption) (*runtime.StopContainerResponse, error) {
+	<-time.After(time.Duration(r.GetTimeout()) * time.Second)
+	return nil, nil
+}
+
+func TestStopPodsGivesAllTheirGraceAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cri, start := &slowCRI{}, time.Now()
+		if err := stopPods(t.Context(), cri, 7*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took != 7*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		if want := 2 * slowPods; len(cri.calls) != want {
+			t.Errorf("%d calls, want %d", len(cri.calls), want)
+		}
+	})
 }
 
 func TestIsShim(t *testing.T) {
