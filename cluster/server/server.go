@@ -46,9 +46,6 @@ const (
 const (
 	// The sum is below the ten seconds that the process has for its end.
 	stopClients, stopAPI, stopEtcd = 2 * time.Second, 4 * time.Second, 3 * time.Second
-	// Less memory for a little more CPU, since the process idles most of its life. While it starts, CPU is
-	// what is short.
-	startGC, idleGC = 400, 50
 )
 
 // server is one run of the process.
@@ -224,16 +221,7 @@ func (s *server) ready(part string) {
 	}
 	klog.InfoS("The cluster is ready", "node", s.config.NodeName)
 	s.clients.start("resource metrics", func(ctx context.Context) error { return s.usage.Collect(ctx, s.identity) })
-	debug.SetGCPercent(idleGC)
-	s.clients.try("free memory", func(ctx context.Context) error {
-		// What was made only for the start is let go of within a few seconds.
-		select {
-		case <-ctx.Done():
-		case <-time.After(5 * time.Second):
-			debug.FreeOSMemory()
-		}
-		return nil
-	})
+	s.clients.try("memory", keepThrift)
 }
 
 // recheck looks again, when the daemon asks, at what may have failed without an end of its part.
