@@ -17,7 +17,7 @@ import (
 // (k8s.io/apiserver pkg/storage/storagebackend/factory/etcd3.go).
 //
 //go:linkname newStorageClient k8s.io/apiserver/pkg/storage/storagebackend/factory.newETCD3Client
-var newStorageClient func(storagebackend.TransportConfig) (*kubernetes.Client, error)
+var newStorageClient func(storagebackend.TransportConfig) (*kubernetes.Client, error) //nolint:gochecknoglobals // it is upstream's
 
 // StoreDirectly makes a kube-apiserver that starts after it call the etcd of this process by functions (etcd's package
 // v3client), without connections, TLS and gRPC. What the calls do is etcd's as before.

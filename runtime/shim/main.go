@@ -11,6 +11,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
 
 	"github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/manager"
@@ -39,6 +40,17 @@ const filtersVariable = "BOXYARD_SHIM_FILTERS"
 
 // runtimeName is upstream's: it is what containerd asks for.
 const runtimeName = "io.containerd.runc.v2"
+
+// The main goroutine keeps the main thread, from before main on. runc's library has a thread join each container's mount
+// namespace, and lets it end with its goroutine (libcontainer/process_linux.go, goCreateMountSources). Go cannot end the
+// main thread: it would stay in that namespace for as long as the shim lives, and would keep it. And it is the main
+// thread's namespace that /proc/self is about.
+var _ = keepMainThread()
+
+func keepMainThread() struct{} {
+	runtime.LockOSThread()
+	return struct{}{}
+}
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "init" {

@@ -66,6 +66,30 @@ func TestWorkloads(t *testing.T) {
 		})
 	}
 	all.Wait()
+	b.shimIsAtHome()
+}
+
+// shimIsAtHome fails when the main thread of a shim has stayed in the mount namespace of a container: runc's library has
+// threads join those.
+func (b box) shimIsAtHome() {
+	b.t.Helper()
+	namespaces := map[string]bool{}
+	for _, part := range []string{"containerd", "containerd-shim-runc-v2"} {
+		processes, err := b.Part(part)
+		if err != nil || len(processes) == 0 {
+			b.t.Fatalf("the processes of %s: %v, %v", part, processes, err)
+		}
+		for _, p := range processes {
+			namespace, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", p.PID))
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			namespaces[namespace] = true
+		}
+	}
+	if len(namespaces) != 1 {
+		b.t.Errorf("containerd and its shims are in the mount namespaces %v", namespaces)
+	}
 }
 
 // buildServer makes the image of test/server.

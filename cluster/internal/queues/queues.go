@@ -14,11 +14,11 @@ import (
 // before main.
 //
 //go:linkname provider k8s.io/client-go/util/workqueue.globalMetricsProvider
-var provider workqueue.MetricsProvider
+var provider workqueue.MetricsProvider //nolint:gochecknoglobals // it is upstream's
 
 // none is the provider that client-go begins with; only for it no queue is woken. Packages are initialised in the order
 // of their import paths where they do not depend on each other, so this one comes before component-base's.
-var none = provider
+var none = provider //nolint:gochecknoglobals // it has to be read before main
 
 // WithoutMetrics makes queues that are made after it keep no metrics.
 func WithoutMetrics() error {
