@@ -144,7 +144,8 @@ func (c *Component) mirror(b *backend, g *guard) *mirror {
 			}
 			return target.(ocispec.Descriptor), true
 		},
-		log: c.options.Logger,
+		asked: func() { g.pulled.Store(time.Now().UnixNano()) },
+		log:   c.options.Logger,
 	}
 	if !c.options.Proxied {
 		m.ask = newAsker(c.options.Registries).ask

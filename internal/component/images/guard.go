@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/images"
@@ -76,6 +77,10 @@ type guard struct {
 	missing map[string]time.Time
 	// pending has their targets too, for the mirror, which runs in other goroutines.
 	pending sync.Map
+	// pulled is when the mirror was last asked for something, in nanoseconds; it runs in other goroutines.
+	pulled atomic.Int64
+	// untidy is set while records wait for the end of pulls to be deleted.
+	untidy bool
 	// docker has the targets of the images of Docker's containers.
 	docker map[digest.Digest]bool
 }
@@ -254,9 +259,12 @@ func (g *guard) found(name string) {
 	g.pending.Delete(name)
 }
 
-// nextRestore is how long to wait before calling restoreDue; ok is false when nothing is missing.
+// nextRestore is how long to wait before calling restoreDue; ok is false when nothing is missing or untidy.
 func (g *guard) nextRestore() (wait time.Duration, ok bool) {
 	var next time.Time
+	if g.untidy {
+		next = g.pullsEnd()
+	}
 	for _, due := range g.missing {
 		if next.IsZero() || due.Before(next) {
 			next = due
@@ -278,8 +286,16 @@ func (g *guard) restoreDue(ctx context.Context) error {
 		}
 		g.found(name)
 	}
-	return errors.Join(append(errs, g.loadBase(ctx))...)
+	errs = append(errs, g.loadBase(ctx))
+	if g.untidy && !g.pullsEnd().After(now) {
+		g.untidy = false
+		errs = append(errs, g.reconcile(ctx))
+	}
+	return errors.Join(errs...)
 }
+
+// pullsEnd is when the last pull that the mirror was asked in has ended.
+func (g *guard) pullsEnd() time.Time { return time.Unix(0, g.pulled.Load()).Add(pullTime) }
 
 // restore makes the record of a needed image again, as it was, if its content is still there.
 func (g *guard) restore(ctx context.Context, name string) error {

@@ -276,6 +276,33 @@ func TestRecordByIDGoesOnceCRIKnowsTheName(t *testing.T) {
 	}
 }
 
+func TestRecordByIDStaysWhilePodsPull(t *testing.T) {
+	f := newFake()
+	target := f.manifest(t, "hello")
+	id := digest.FromString("config").String()
+	f.tag(hello, target, map[string]string{"io.cri-containerd.image": "managed"})
+	g := newGuard(t, f, t.TempDir())
+	now := time.Now()
+	g.clock = func() time.Time { return now }
+	g.pulled.Store(now.UnixNano())
+	f.tag(id, target, map[string]string{"io.cri-containerd.image": "managed"})
+	must(t, g.changed(t.Context(), id))
+	if !slices.Contains(f.names(), id) {
+		t.Fatal("deleted while a pull may look for it")
+	}
+	if wait, ok := g.nextRestore(); !ok || wait != pullTime {
+		t.Errorf("looks again after %v, %v", wait, ok)
+	}
+	now = now.Add(pullTime)
+	must(t, g.restoreDue(t.Context()))
+	if slices.Contains(f.names(), id) {
+		t.Errorf("images %v", f.names())
+	}
+	if _, ok := g.nextRestore(); ok {
+		t.Error("there is something to do still")
+	}
+}
+
 func TestRecordByIDIsThereForAnImageVolume(t *testing.T) {
 	f := newFake()
 	target := f.manifest(t, "hello")

@@ -30,7 +30,9 @@ type mirror struct {
 	ask func(ctx context.Context, image string) error
 	// pending gives the target of an image whose record is about to be restored.
 	pending func(name string) (ocispec.Descriptor, bool)
-	log     *slog.Logger
+	// asked is told of each request.
+	asked func()
+	log   *slog.Logger
 }
 
 // imageGetter is the part of containerd's images.Store that the mirror needs.
@@ -60,6 +62,7 @@ func (s *switchable) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (m *mirror) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	m.asked()
 	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		refuse(w, http.StatusMethodNotAllowed, "UNSUPPORTED", "only pulling is possible here")

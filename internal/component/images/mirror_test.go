@@ -22,6 +22,7 @@ func newMirror(t *testing.T, f *fake) *mirror {
 	p, err := openProvenance(filepath.Join(t.TempDir(), "local.json"), time.Now)
 	must(t, err)
 	return &mirror{
+		asked:  func() {},
 		images: fakeImages{f}, content: f, provenance: p, log: quiet(),
 		pending: func(string) (ocispec.Descriptor, bool) { return ocispec.Descriptor{}, false },
 	}

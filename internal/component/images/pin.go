@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
@@ -90,6 +91,9 @@ func (g *guard) madeHere(ctx context.Context, img images.Image) (bool, error) {
 	return g.provenance.isLocal(ctx, g.store.content, named, img.Target.Digest)
 }
 
+// pullTime is within which a pull of an image that is here has ended, once the mirror was asked for it.
+const pullTime = 2 * time.Second
+
 // neverPulled is for what a build without a name, or a build that moved one, leaves behind.
 func (g *guard) neverPulled(ctx context.Context, d digest.Digest) (bool, error) {
 	info, err := g.store.content.Info(ctx, d)
@@ -111,7 +115,8 @@ func (g *guard) neverPulled(ctx context.Context, d digest.Digest) (bool, error) 
 // the image also has a name that CRI knows. CRI finds an image by its id without that record, but
 // Docker lists it as an image of its own and does not free an image that it points to. An image that a pod
 // mounts as a volume must have that record: there CRI looks for it by the id (containerd
-// internal/cri/server/container_image_mount.go).
+// internal/cri/server/container_image_mount.go). While pods pull, the record stays: a pull that finds it there looks at
+// it once more, and fails if it has gone meanwhile (containerd internal/cri/server/images, createOrUpdateImageReference).
 func (g *guard) tidy(ctx context.Context, img images.Image) error {
 	if !isID(img.Name) && img.Labels[labelManaged] != managed {
 		return nil // CRI has yet to see this name
@@ -132,6 +137,10 @@ func (g *guard) tidy(ctx context.Context, img images.Image) error {
 	for _, i := range same {
 		if !isID(i.Name) {
 			continue
+		}
+		if g.pullsEnd().After(g.clock()) {
+			g.untidy = true
+			return nil
 		}
 		if err := g.store.images.Delete(ctx, i.Name); err != nil && !errdefs.IsNotFound(err) {
 			return fmt.Errorf("delete the record %s: %w", i.Name, err)
