@@ -241,7 +241,7 @@ func (c *Component) session(ctx context.Context, b *backend, g *guard, inUse, do
 		if err != nil {
 			c.options.Logger.Warn("images", "error", err)
 		}
-		if wait, ok := g.nextRestore(); ok && due == nil {
+		if wait, ok := g.nextRestore(); ok {
 			due = time.After(wait)
 		}
 	}

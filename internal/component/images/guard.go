@@ -273,7 +273,7 @@ func (g *guard) nextRestore() (wait time.Duration, ok bool) {
 	return max(next.Sub(g.clock()), 0), !next.IsZero()
 }
 
-// restoreDue restores the records whose time has come.
+// restoreDue restores the records whose time has come, and tidies when pulls have ended.
 func (g *guard) restoreDue(ctx context.Context) error {
 	now := g.clock()
 	var errs []error
