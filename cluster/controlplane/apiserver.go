@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -201,7 +200,7 @@ func Setup(c config.Cluster) error {
 	logsapi.ReapplyHandling = logsapi.ReapplyHandlingIgnoreUnchanged
 	// API warnings that our own clients cause are of no use to a user.
 	rest.SetDefaultWarningHandler(rest.NoWarnings{})
-	if slices.Contains(c.WithoutFastPaths, config.FastQueues) {
+	if !c.Fast(config.FastQueues) {
 		return nil
 	}
 	if err := queues.WithoutMetrics(); err != nil {

@@ -145,13 +145,7 @@ func lead(ctx context.Context, server *etcdserver.EtcdServer) error {
 
 // raftNode is nil where a later etcd has it in another field.
 func raftNode(server *etcdserver.EtcdServer) raft.Node {
-	s := unexported.Struct(reflect.ValueOf(server))
-	for _, part := range []string{"r", "raftNodeConfig"} {
-		if s = s.FieldByName(part); s.Kind() != reflect.Struct {
-			return nil
-		}
-	}
-	node := unexported.Field[raft.Node](s, "Node")
+	node := unexported.Field[raft.Node](unexported.Struct(reflect.ValueOf(server)).FieldByName("r"), "Node")
 	if node == nil {
 		return nil
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -85,7 +84,7 @@ func kubeletConfiguration(c config.Cluster) *kubeletv1beta1.KubeletConfiguration
 // kubeletFeatures: containerd's events only make the kubelet look at once. What it finds counts, and it looks every second
 // as before (kubernetes pkg/kubelet/pleg/evented.go); upstream calls that alpha for what it once was.
 func kubeletFeatures(c config.Cluster) map[string]bool {
-	return map[string]bool{"EventedPLEG": !slices.Contains(c.WithoutFastPaths, config.FastEvents)}
+	return map[string]bool{"EventedPLEG": c.Fast(config.FastEvents)}
 }
 
 // RunKubelet returns when the kubelet has ended. The API and the CRI must answer before it starts: the
@@ -129,10 +128,10 @@ func RunKubelet(ctx context.Context, c config.Cluster) error {
 	if err != nil {
 		return fmt.Errorf("prepare the kubelet: %w", err)
 	}
-	if !slices.Contains(c.WithoutFastPaths, config.FastVolumes) {
+	if c.Fast(config.FastVolumes) {
 		deps.Options = append(deps.Options, withPromptVolumes)
 	}
-	if !slices.Contains(c.WithoutFastPaths, config.FastProbes) {
+	if c.Fast(config.FastProbes) {
 		deps.Options = append(deps.Options, withPromptProbes)
 	}
 	if err := app.Run(ctx, server, deps, utilfeature.DefaultFeatureGate); err != nil {

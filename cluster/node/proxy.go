@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -44,7 +43,7 @@ func proxyConfiguration(c config.Cluster) *kubeproxyv1alpha1.KubeProxyConfigurat
 			TCPCloseWaitTimeout:   &metav1.Duration{},
 		},
 	}
-	if !slices.Contains(c.WithoutFastPaths, config.FastServices) {
+	if c.Fast(config.FastServices) {
 		configuration.NFTables.MinSyncPeriod = metav1.Duration{Duration: serviceSync}
 	}
 	configuration.ClientConnection.Kubeconfig = c.PKI("kube-proxy.kubeconfig")

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
-	"slices"
 	"strconv"
 	"time"
 
@@ -97,7 +96,7 @@ func Run(ctx context.Context, c config.Cluster) error {
 	s.storage.start("status", func(ctx context.Context) error { return s.board.Serve(ctx, c.Run("status.sock")) })
 	s.storage.start(partEtcd, func(ctx context.Context) error {
 		return controlplane.RunEtcd(ctx, c, func(etcd *etcdserver.EtcdServer) {
-			if !slices.Contains(c.WithoutFastPaths, config.FastStorage) {
+			if c.Fast(config.FastStorage) {
 				controlplane.StoreDirectly(etcd)
 			}
 			s.ready(partEtcd)

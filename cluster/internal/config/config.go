@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // Cluster is cluster.json. All paths are absolute.
@@ -52,6 +53,9 @@ const (
 	FastQueues   = "queues"   // work queues count what happens in them
 	FastStorage  = "storage"  // kube-apiserver reaches etcd through TLS and gRPC
 )
+
+// Fast says whether the fast path of one of these names is on.
+func (c Cluster) Fast(path string) bool { return !slices.Contains(c.WithoutFastPaths, path) }
 
 // Audit is the audit log of kube-apiserver.
 type Audit struct {
