@@ -3,8 +3,9 @@
 package integration
 
 import (
+	"context"
+	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -192,28 +193,27 @@ func doorWithoutCluster(b box) {
 	b.kubectl("expose", "deployment", "doored", "--name=unasked", "--port=80", "--target-port=8080")
 	b.says(404, []string{"http://unasked.default.localhost"}, "http://localhost/")
 	b.serves("unasked", "one") // kube-proxy knows it
-	old := b.status().PIDOf("cluster")
-	if n, err := b.Kill("cluster"); err != nil || n != 1 {
-		b.t.Fatalf("%d processes killed: %v", n, err)
-	}
-	away := func() error {
-		conn, err := b.Dial(b.t.Context(), "tcp", "127.0.0.1:6443")
-		if err != nil {
-			return nil
+	// A cluster that is back before both names were asked proves nothing: the next one is away for longer.
+	killed := 0
+	for attempts := 1; ; attempts++ {
+		killed = b.status().PIDOf("cluster")
+		if n, err := b.Kill("cluster"); err != nil || n != 1 {
+			b.t.Fatalf("%d processes killed: %v", n, err)
 		}
-		return errors.Join(errors.New("the API takes connections"), conn.Close())
-	}
-	b.eventually(10*time.Second, "the cluster is away", away)
-	for _, name := range []string{"doored", "unasked"} {
-		if out, err := b.curl("http://" + name + ".default.localhost/"); err != nil || !strings.Contains(out, "one") {
-			b.t.Errorf("while the cluster is away: %q, %v", out, err)
+		for _, name := range []string{"doored", "unasked"} {
+			if out, err := b.curl("http://" + name + ".default.localhost/"); err != nil || !strings.Contains(out, "one") {
+				b.t.Errorf("while the cluster is away: %q, %v", out, err)
+			}
 		}
-	}
-	if err := away(); err != nil {
-		b.t.Errorf("the cluster was back before the names were asked, which proves nothing: %v", err)
+		if !b.apiAnswers() {
+			break
+		}
+		if attempts == 5 {
+			b.t.Fatal("the cluster was back each time before the names were asked")
+		}
 	}
 	b.eventually(30*time.Second, "another cluster process runs", func() error {
-		if pid := b.status().PIDOf("cluster"); pid == 0 || pid == old {
+		if pid := b.status().PIDOf("cluster"); pid == 0 || pid == killed {
 			return fmt.Errorf("pid %d", pid)
 		}
 		return nil
@@ -221,6 +221,20 @@ func doorWithoutCluster(b box) {
 	b.ready(30*time.Second, "after kill -9 of cluster")
 	b.kubectl("delete", "service", "unasked")
 	b.says(404, []string{"There is no unasked.default.localhost"}, "http://unasked.default.localhost/")
+}
+
+// apiAnswers says whether the API server speaks TLS. Its socket takes connections long before that,
+// while it starts.
+func (b box) apiAnswers() bool {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), 300*time.Millisecond)
+	defer cancel()
+	conn, err := b.Dial(ctx, "tcp", "127.0.0.1:6443")
+	if err != nil {
+		return false
+	}
+	defer func() { _ = conn.Close() }()
+	return tls.Client(conn, &tls.Config{InsecureSkipVerify: true}).HandshakeContext(ctx) == nil //nolint:gosec // nothing is sent
 }
 
 // containerPublishesPort: what a user publishes goes before our default, and the port comes back.
