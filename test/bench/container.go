@@ -21,6 +21,7 @@ func groups() []group {
 		{name: "from an edit to what users see", start: one, measures: loopMeasures()},
 		{name: "what it costs", start: one, measures: costMeasures()},
 		{name: "density", start: one, measures: densityMeasures()},
+		fileGroup(),
 	}
 	return append(append(all, ephemeralGroup()), fastPathGroups()...)
 }

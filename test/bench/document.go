@@ -126,6 +126,9 @@ func verdicts(r *result) []string {
 	if r.Budget > 0 {
 		lines = append(lines, fmt.Sprintf("Budget %s%s: %s.", r.Unit.format(r.Budget), atLeast, kept(within(ours.Median, r.Budget))))
 	}
+	if r.BudgetP99 > 0 {
+		lines = append(lines, fmt.Sprintf("Budget %s of the p99: %s.", r.Unit.format(r.BudgetP99), kept(ours.P99 <= r.BudgetP99)))
+	}
 	if theirs := summarize(r.Samples[r.Peer]); r.Ratio > 0 && theirs.Count > 0 {
 		ratio := ours.Median / theirs.Median
 		lines = append(lines, fmt.Sprintf("Budget %.2f x %s%s: %s, with %.2f x.", r.Ratio, r.Peer, atLeast, kept(within(ratio, r.Ratio)), ratio))

@@ -17,6 +17,8 @@ type measure struct {
 	Unit unit   `json:"unit"`
 	// Budget is what Boxyard's median may be at most, or at least where more is better (unit.more); 0 for none.
 	Budget float64 `json:"budget,omitempty"`
+	// BudgetP99 is what its 99th percentile may be at most; 0 for none.
+	BudgetP99 float64 `json:"budgetP99,omitempty"`
 	// Peer and Ratio say that Boxyard's median may be at most, or at least, Ratio times that of Peer.
 	Peer  string  `json:"peer,omitempty"`
 	Ratio float64 `json:"ratio,omitempty"`

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -11,25 +12,33 @@ import (
 
 // fastPathGroups measure what each fast path brings: Boxyard as it is beside one without it.
 func fastPathGroups() []group {
-	type use struct {
-		what   string
-		sample func(context.Context, *subject) ([]float64, error)
-	}
-	uses := map[string]use{
-		config.FastEvents:   {"A pod of one container that ends at once, from the request that creates it to the event that says Succeeded", onePodEnds},
-		config.FastProbes:   {"A pod with a readiness probe of the default period, of a server that listens after half a second, until it is Ready", oneProbed},
-		config.FastServices: {"From the request that creates a Service to the first answer through its ClusterIP", oneService},
+	own := map[string]measure{
+		config.FastEvents: {
+			What: "A pod of one container that ends at once, from the request that creates it to the event that says Succeeded", sample: onePodEnds,
+		},
+		config.FastProbes: {
+			What: "A pod with a readiness probe of the default period, of a server that listens after half a second, until it is Ready", sample: oneProbed,
+		},
+		config.FastServices: {
+			What: "From the request that creates a Service to the first answer through its ClusterIP", sample: oneService,
+		},
+		// It is an idle cluster that this is for. What a start leaves to do is done in the minute that is thrown away.
+		config.FastQueues: {
+			What: "CPU time of all processes over one minute in which nothing is done", Unit: inCores, rounds: 3, sample: oneMinute,
+		},
 	}
 	var all []group
 	for _, path := range config.FastPaths() {
-		u := use{"A pod until it is Ready, as pod-ready measures it", onePod}
-		if own, ok := uses[path]; ok {
-			u = own
+		m, ok := own[path]
+		if !ok {
+			m = measure{What: "A pod until it is Ready, as pod-ready measures it", sample: onePod}
 		}
-		measures := []measure{{
-			Name: "fast-path-" + path, What: u.what + ", with and without the fast path `" + path + "`",
-			Unit: inSeconds, rounds: 20, warm: true, sample: u.sample,
-		}}
+		m.Name = "fast-path-" + path
+		m.What += ", with and without the fast path `" + path + "`"
+		m.Unit = cmp.Or(m.Unit, inSeconds)
+		m.rounds = cmp.Or(m.rounds, 20)
+		m.warm = true
+		measures := []measure{m}
 		if path == config.FastShim {
 			measures = append(measures, measure{
 				Name: "fast-path-shim-memory", What: "Anonymous memory that one more pod costs, as pod-memory measures it, with and without the fast path `shim`",

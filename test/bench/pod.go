@@ -16,7 +16,7 @@ func podMeasures() []measure {
 	return []measure{
 		{
 			Name: "pod-ready", What: "A pod of an image that is here, from the request that creates it to the watch event that says Ready",
-			Unit: inSeconds, Budget: 0.200, Peer: kubernetes, Ratio: 0.35, rounds: 40, warm: true, sample: onePod,
+			Unit: inSeconds, Budget: 0.200, BudgetP99: 0.400, Peer: kubernetes, Ratio: 0.35, rounds: 40, warm: true, sample: onePod,
 		},
 		{
 			Name: "pods-20", What: "Twenty pods created at once, from the first request to the event that says that the last is Ready",

@@ -32,19 +32,19 @@ func TestSummarize(t *testing.T) {
 
 func TestVerdicts(t *testing.T) {
 	r := &result{
-		measure: measure{Name: "run", Unit: inSeconds, Budget: 0.1, Peer: moby, Ratio: 0.5},
+		measure: measure{Name: "run", Unit: inSeconds, Budget: 0.1, BudgetP99: 0.1, Peer: moby, Ratio: 0.5},
 		Samples: map[string][]float64{boxyard: {0.12}, moby: {0.2}},
 		Before:  0.1, BeforeCommit: "abc",
 	}
 	got := strings.Join(verdicts(r), "\n")
-	for _, want := range []string{"Budget 100 ms: **missed**.", "Budget 0.50 x moby: **missed**, with 0.60 x.", "worse (1.20 x) than"} {
+	for _, want := range []string{"Budget 100 ms: **missed**.", "Budget 100 ms of the p99: **missed**.", "Budget 0.50 x moby: **missed**, with 0.60 x.", "worse (1.20 x) than"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in:\n%s", want, got)
 		}
 	}
 	r.Samples[boxyard] = []float64{0.08}
 	got = strings.Join(verdicts(r), "\n")
-	for _, want := range []string{"Budget 100 ms: kept.", "with 0.40 x", "better (0.80 x) than"} {
+	for _, want := range []string{"Budget 100 ms: kept.", "Budget 100 ms of the p99: kept.", "with 0.40 x", "better (0.80 x) than"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in:\n%s", want, got)
 		}
