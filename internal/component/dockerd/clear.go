@@ -2,6 +2,7 @@ package dockerd
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/api/types/task"
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
@@ -54,7 +56,7 @@ func clearRecords(ctx context.Context, o Options) error {
 		return err
 	}
 	return errors.Join(
-		clearRootfs(ctx, rootfsDir(o), mounted, cli.TaskService()),
+		taskList{containers: containers, service: cli.TaskService(), end: endTask(cli)}.clearRootfs(ctx, rootfsDir(o), mounted),
 		unfinished{containers: containers, leases: manager, sandboxes: cli.SandboxStore(), now: time.Now()}.clear(ctx, held),
 		clearLeases(ctx, filepath.Join(o.Layout.DataOf("docker"), "buildkit", "metadata_v2.db"), manager, held, hasSnapshot(cli)),
 	)
@@ -89,24 +91,75 @@ func hasSnapshot(cli *containerd.Client) func(ctx context.Context, name string) 
 	}
 }
 
-// clearRootfs unmounts the file systems of containers without a task: those that do not run.
-func clearRootfs(ctx context.Context, dir string, mounted []string, service tasks.TasksClient) error {
+// clearRootfs unmounts the file systems of containers that do not run. Running is what has a task that was started, and
+// what Docker's own record says to run: dockerd writes it after it has started the task (moby daemon/start.go). Where it
+// was killed in between, nobody was told of a start, and the next dockerd says that the container does not run; its task,
+// which would stay for good, is ended.
+func (t taskList) clearRootfs(ctx context.Context, dir string, mounted []string) error {
 	if len(mounted) == 0 {
 		return nil
 	}
-	answer, err := service.List(ctx, &tasks.ListTasksRequest{})
+	answer, err := t.service.List(ctx, &tasks.ListTasksRequest{})
 	if err != nil {
 		return fmt.Errorf("list running containers: %w", err)
 	}
-	running := map[string]bool{}
-	for _, task := range answer.Tasks {
-		running[task.ID] = true
+	states := map[string]task.Status{}
+	for _, process := range answer.Tasks {
+		states[process.ID] = process.Status
 	}
 	var errs []error
 	for _, id := range mounted {
-		if !running[id] {
-			errs = append(errs, unmountRootfs(filepath.Join(dir, id)))
+		if state, ok := states[id]; ok {
+			runs, err := isRecordedRunning(t.containers, id)
+			if err == nil && runs && state != task.Status_CREATED {
+				continue
+			}
+			if err == nil {
+				err = t.end(ctx, id)
+			}
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
 		}
+		errs = append(errs, unmountRootfs(filepath.Join(dir, id)))
 	}
 	return errors.Join(errs...)
+}
+
+// taskList is containerd's of Docker's containers.
+type taskList struct {
+	containers string // the directory of dockerd's containers
+	service    tasks.TasksClient
+	end        func(ctx context.Context, id string) error // kills and deletes a task
+}
+
+// isRecordedRunning reads the record of a container that dockerd reads when it starts (moby daemon/container).
+func isRecordedRunning(containers, id string) (bool, error) {
+	data, err := os.ReadFile(filepath.Join(containers, id, "config.v2.json"))
+	if err != nil {
+		return false, err
+	}
+	var record struct{ State struct{ Running bool } }
+	if err := json.Unmarshal(data, &record); err != nil {
+		return false, fmt.Errorf("read the record of the container %s: %w", id, err)
+	}
+	return record.State.Running, nil
+}
+
+// endTask is content where there is none.
+func endTask(cli *containerd.Client) func(ctx context.Context, id string) error {
+	return func(ctx context.Context, id string) error {
+		container, err := cli.LoadContainer(ctx, id)
+		if err == nil {
+			var t containerd.Task
+			if t, err = container.Task(ctx, nil); err == nil {
+				_, err = t.Delete(ctx, containerd.WithProcessKill)
+			}
+		}
+		if err != nil && !errdefs.IsNotFound(err) {
+			return fmt.Errorf("end the container %s, which was being started when dockerd ended: %w", id, err)
+		}
+		return nil
+	}
 }

@@ -3,6 +3,8 @@ package dockerd
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 
@@ -40,29 +42,64 @@ func TestListLeasesWaits(t *testing.T) {
 
 type fakeTasks struct {
 	tasks.TasksClient
-	ids []string
-	err error
+	states map[string]task.Status
+	err    error
 }
 
 func (f fakeTasks) List(context.Context, *tasks.ListTasksRequest, ...grpc.CallOption) (*tasks.ListTasksResponse, error) {
 	var answer tasks.ListTasksResponse
-	for _, id := range f.ids {
-		answer.Tasks = append(answer.Tasks, &task.Process{ID: id})
+	for id, state := range f.states {
+		answer.Tasks = append(answer.Tasks, &task.Process{ID: id, Status: state})
 	}
 	return &answer, f.err
 }
 
 // What is mounted here is nothing, so that an attempt to unmount it fails, as any user's does.
 func TestClearRootfs(t *testing.T) {
-	if err := clearRootfs(t.Context(), t.TempDir(), []string{"runs"}, fakeTasks{ids: []string{"runs", "other"}}); err != nil {
-		t.Errorf("the file system of a container that runs: %v", err)
+	containers := t.TempDir()
+	for id, record := range map[string]string{
+		"runs":     `{"State":{"Running":true}}`,
+		"starting": `{"State":{"Running":false}}`,
+		"again":    `{"State":{"Running":true,"Restarting":true}}`,
+		"left":     `{"State":{"Running":true}}`,
+		"broken":   `{`,
+	} {
+		if err := os.MkdirAll(filepath.Join(containers, id), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(containers, id, "config.v2.json"), []byte(record), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	err := clearRootfs(t.Context(), t.TempDir(), []string{"runs", "left"}, fakeTasks{ids: []string{"runs"}})
-	if _, tried := errors.AsType[unix.Errno](err); !tried {
-		t.Errorf("the file system of a container that does not run was left alone: %v", err)
+	list := fakeTasks{states: map[string]task.Status{
+		"runs": task.Status_RUNNING, "other": task.Status_RUNNING, "starting": task.Status_RUNNING, "again": task.Status_CREATED,
+		"broken": task.Status_RUNNING,
+	}}
+	for _, tt := range []struct {
+		id             string
+		ends, unmounts bool
+	}{
+		{id: "runs"},
+		{id: "starting", ends: true, unmounts: true},
+		{id: "again", ends: true, unmounts: true},
+		{id: "left", unmounts: true},
+		{id: "broken"}, // it is not touched
+	} {
+		var ended []string
+		end := func(_ context.Context, id string) error { ended = append(ended, id); return nil }
+		err := taskList{containers, list, end}.clearRootfs(t.Context(), t.TempDir(), []string{tt.id})
+		if _, tried := errors.AsType[unix.Errno](err); tried != tt.unmounts {
+			t.Errorf("%s: unmounted %v, want %v: %v", tt.id, tried, tt.unmounts, err)
+		}
+		if (len(ended) == 1 && ended[0] == tt.id) != tt.ends {
+			t.Errorf("%s: ended %v", tt.id, ended)
+		}
+		if tt.id == "broken" && err == nil {
+			t.Error("no error where a record cannot be read")
+		}
 	}
 	away := errors.New("away")
-	if err := clearRootfs(t.Context(), t.TempDir(), []string{"left"}, fakeTasks{err: away}); !errors.Is(err, away) {
+	if err := (taskList{containers, fakeTasks{err: away}, nil}).clearRootfs(t.Context(), t.TempDir(), []string{"left"}); !errors.Is(err, away) {
 		t.Errorf("without containerd: %v", err)
 	}
 }
