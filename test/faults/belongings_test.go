@@ -15,6 +15,7 @@ import (
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"google.golang.org/grpc"
@@ -149,25 +150,33 @@ func ofNamespace(ctx context.Context, c *containerd.Client, space string, all be
 	add := func(kind, name string) {
 		all["containerd's "+kind] = append(all["containerd's "+kind], space+"/"+name)
 	}
-	leases, err := c.LeasesService().List(ctx)
+	found, err := c.LeasesService().List(ctx)
 	if err != nil {
 		return err
 	}
-	for _, l := range leases {
+	for _, l := range found {
 		labels, err := json.Marshal(l.Labels)
 		if err != nil {
 			return err
 		}
-		// One that expires goes by itself, with what it holds.
 		if l.Labels["containerd.io/gc.expire"] == "" {
 			add("leases", l.ID+" "+string(labels))
+			continue
 		}
+		// One that expires goes by itself, with what it holds.
+		held, err := c.LeasesService().ListResources(ctx, l)
+		if err != nil {
+			return err
+		}
+		all["contents' files"] = slices.DeleteFunc(all["contents' files"], func(digest string) bool {
+			return slices.ContainsFunc(held, func(r leases.Resource) bool { return r.ID == "sha256:"+digest })
+		})
 	}
-	var found []containers.Container
-	if found, err = c.ContainerService().List(ctx); err != nil {
+	var known []containers.Container
+	if known, err = c.ContainerService().List(ctx); err != nil {
 		return err
 	}
-	for _, f := range found {
+	for _, f := range known {
 		add("containers", f.ID)
 	}
 	images, err := c.ImageService().List(ctx)

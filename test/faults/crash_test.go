@@ -100,12 +100,15 @@ func (y yard) undisturbed(o operation) time.Duration {
 }
 
 // prune takes away what is kept by design: the build cache, the records of builds, and for eight hours the layers of
-// a pull that was cut short, so that it need not begin anew (moby's leases, daemon/containerd).
+// a pull that was cut short, so that it need not begin anew (moby's leases, daemon/containerd). An image is made and
+// removed first: a file whose record a kill has prevented goes with the next content that is removed, and not before
+// (containerd core/metadata, dirtyCS).
 func (y yard) prune() error {
+	_, err0 := y.Run(y.t.Context(), "sh", "-c", fmt.Sprintf("echo FROM scratch | %[1]s docker build --quiet --label of=%[2]d --tag swept - && %[1]s docker rmi swept", y.Binary, time.Now().UnixNano()))
 	_, err1 := y.Docker(y.t.Context(), "builder", "prune", "--all", "--force")
 	_, err2 := y.Docker(y.t.Context(), "buildx", "history", "rm", "--all")
 	_, err3 := y.Docker(y.t.Context(), "image", "prune", "--force")
-	return errors.Join(err1, err2, err3)
+	return errors.Join(err0, err1, err2, err3)
 }
 
 func (y yard) round(victim string, o operation, round int, usual time.Duration) (acknowledged bool) {

@@ -183,6 +183,18 @@ func (b box) ready(limit time.Duration, when string) {
 	b.t.Logf("%s: ready after %v", when, time.Since(start).Round(10*time.Millisecond))
 }
 
+// succeeded waits after a kill for another process of the part, and until every part is ready.
+func (b box) succeeded(part string, killed int) {
+	b.t.Helper()
+	b.eventually(30*time.Second, "another process of "+part+" runs", func() error {
+		if pid := b.status().PIDOf(part); pid == 0 || pid == killed {
+			return fmt.Errorf("pid %d", pid)
+		}
+		return nil
+	})
+	b.ready(30*time.Second, "after kill -9 of "+part)
+}
+
 // deploy makes a Deployment with a Service, from an image that exists, and waits for it.
 func (b box) deploy(name, image string, replicas int) {
 	b.t.Helper()

@@ -39,6 +39,7 @@ func TestBuilds(t *testing.T) {
 		{"progress", buildProgress},
 		{"errors", buildErrors},
 		{"limit", buildLimit},
+		{"dockerd is killed", buildAfterKill},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(box{Instance: b.Instance, t: t}) })
 	}
@@ -371,5 +372,25 @@ func buildErrors(b box) {
 func buildLimit(b box) {
 	if out := b.docker("buildx", "inspect"); !strings.Contains(out, "GC Policy rule#0") {
 		b.t.Errorf("there is no policy:\n%s", out)
+	}
+}
+
+// buildAfterKill: what dockerd's successor takes away of builds that were cut short is not what others have left, and
+// it finds BuildKit's records, which have no documented place.
+func buildAfterKill(b box) {
+	dir := b.context(map[string]string{"Dockerfile": "FROM boxyard/base\nRUN date > /at\nRUN --mount=type=cache,target=/kept date > /kept/at\n"})
+	b.docker("build", "--quiet", dir)
+	b.sh("cd /var/lib/boxyard/docker/buildkit && test -s containerd-overlayfs/metadata_v2.db && test -s history_c8d.db")
+	history := b.docker("buildx", "history", "ls", "--quiet")
+	old := b.status().PIDOf("dockerd")
+	if n, err := b.Kill("dockerd"); err != nil || n != 1 {
+		b.t.Fatalf("%d processes killed: %v", n, err)
+	}
+	b.succeeded("dockerd", old)
+	if result := b.try("build", "--progress=plain", dir); strings.Count(result.Output(), "CACHED") != 2 {
+		b.t.Errorf("the steps were not found again:\n%s", result.Output())
+	}
+	if now := b.docker("buildx", "history", "ls", "--quiet"); !strings.HasSuffix(now, history) {
+		b.t.Errorf("the history was\n%s\nand is\n%s", history, now)
 	}
 }

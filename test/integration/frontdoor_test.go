@@ -212,13 +212,7 @@ func doorWithoutCluster(b box) {
 			b.t.Fatal("the cluster was back each time before the names were asked")
 		}
 	}
-	b.eventually(30*time.Second, "another cluster process runs", func() error {
-		if pid := b.status().PIDOf("cluster"); pid == 0 || pid == killed {
-			return fmt.Errorf("pid %d", pid)
-		}
-		return nil
-	})
-	b.ready(30*time.Second, "after kill -9 of cluster")
+	b.succeeded("cluster", killed)
 	b.kubectl("delete", "service", "unasked")
 	b.says(404, []string{"There is no unasked.default.localhost"}, "http://unasked.default.localhost/")
 }

@@ -55,10 +55,13 @@ func clearRecords(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	// Where moby has BuildKit store its records (daemon/internal/builder-next, newSnapshotterController).
+	builds := filepath.Join(o.Layout.DataOf("docker"), "buildkit")
 	return errors.Join(
 		taskList{containers: containers, service: cli.TaskService(), end: endTask(cli)}.clearRootfs(ctx, rootfsDir(o), mounted),
 		unfinished{containers: containers, leases: manager, sandboxes: cli.SandboxStore(), now: time.Now()}.clear(ctx, held),
-		clearLeases(ctx, filepath.Join(o.Layout.DataOf("docker"), "buildkit", "metadata_v2.db"), manager, held, hasSnapshot(cli)),
+		clearLeases(ctx, filepath.Join(builds, "containerd-overlayfs", "metadata_v2.db"), manager, held, hasSnapshot(cli)),
+		clearHistory(namespaces.WithNamespace(ctx, imageNamespace+"_history"), filepath.Join(builds, "history_c8d.db"), manager),
 	)
 }
 

@@ -81,6 +81,38 @@ func isForgotten(lease leases.Lease, known map[string]buildRecord) bool {
 	return !ok && buildID.MatchString(id)
 }
 
+// clearHistory deletes the leases by which BuildKit holds what belongs to its history of builds, where there is no record
+// of the build: it makes the lease of a record before it writes that (moby/buildkit solver/llbsolver/history, update),
+// and holds what it writes meanwhile by temporary ones. file is its database of records. No dockerd may run. The context
+// has the namespace of the history.
+func clearHistory(ctx context.Context, file string, manager leases.Manager) error {
+	known, err := historyRecords(file)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoBucket) {
+		return nil // no build has ended yet
+	}
+	if err != nil {
+		return fmt.Errorf("read BuildKit's history: %w", err)
+	}
+	held, err := manager.List(ctx)
+	if err != nil {
+		return fmt.Errorf("list leases of BuildKit's history: %w", err)
+	}
+	var errs []error
+	for _, lease := range held {
+		ref, isRecord := strings.CutPrefix(lease.ID, "ref_")
+		if lease.Labels[labelTemporary] != "" || isRecord && !known[ref] {
+			errs = append(errs, manager.Delete(ctx, lease, leases.SynchronousDelete))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func historyRecords(file string) (map[string]bool, error) {
+	known := map[string]bool{}
+	err := viewBucket(file, "_records", func(ref string, _ *bolt.Bucket) { known[ref] = true })
+	return known, err
+}
+
 // buildRecord is what there is to know of one of BuildKit's.
 type buildRecord struct {
 	uncommitted bool // its snapshot is that of another record still
@@ -88,25 +120,34 @@ type buildRecord struct {
 
 // buildRecords are the records of BuildKit's cache, by name (moby/buildkit cache/metadata).
 func buildRecords(file string) (map[string]buildRecord, error) {
+	known := map[string]buildRecord{}
+	err := viewBucket(file, "_main", func(name string, record *bolt.Bucket) {
+		known[name] = buildRecord{uncommitted: record != nil && len(record.Get([]byte("cache.equalMutable"))) > 0}
+	})
+	return known, err
+}
+
+var errNoBucket = errors.New("it has another form than this version of BuildKit gives it")
+
+// viewBucket calls see for all that is in a bucket at the top of one of BuildKit's databases; of what is a bucket itself
+// see gets that.
+func viewBucket(file, name string, see func(key string, bucket *bolt.Bucket)) error {
 	if _, err := os.Stat(file); err != nil {
-		return nil, err
+		return err
 	}
 	db, err := bolt.Open(file, 0o600, &bolt.Options{ReadOnly: true, Timeout: 3 * time.Second})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer db.Close()
-	known := map[string]buildRecord{}
-	err = db.View(func(tx *bolt.Tx) error {
-		bucket := tx.Bucket([]byte("_main"))
+	return db.View(func(tx *bolt.Tx) error {
+		bucket := tx.Bucket([]byte(name))
 		if bucket == nil {
-			return errors.New("they have another form than this version of BuildKit gives them")
+			return fmt.Errorf("%s has no %s: %w", file, name, errNoBucket)
 		}
 		return bucket.ForEach(func(key, _ []byte) error {
-			record := bucket.Bucket(key)
-			known[string(key)] = buildRecord{uncommitted: record != nil && len(record.Get([]byte("cache.equalMutable"))) > 0}
+			see(string(key), bucket.Bucket(key))
 			return nil
 		})
 	})
-	return known, err
 }

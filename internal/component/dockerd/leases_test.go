@@ -14,9 +14,12 @@ import (
 
 type fakeLeases struct {
 	leases.Manager
+	held      []leases.Lease
 	resources map[string][]leases.Resource
 	deleted   []string
 }
+
+func (f *fakeLeases) List(context.Context, ...string) ([]leases.Lease, error) { return f.held, nil }
 
 func (f *fakeLeases) ListResources(_ context.Context, l leases.Lease) ([]leases.Resource, error) {
 	return f.resources[l.ID], nil
@@ -84,4 +87,38 @@ func TestClearLeasesWithoutRecords(t *testing.T) {
 	if err := clearLeases(t.Context(), filepath.Join(t.TempDir(), "none"), manager, held, nil); err != nil || len(manager.deleted) > 0 {
 		t.Errorf("deleted %q: %v", manager.deleted, err)
 	}
+}
+
+func TestClearHistory(t *testing.T) {
+	manager := &fakeLeases{held: []leases.Lease{
+		{ID: "ref_known"}, {ID: "ref_lost"}, {ID: "other"},
+		{ID: "1-abcd", Labels: map[string]string{labelTemporary: "x", labelExpire: "2026-01-02T00:00:00Z"}},
+	}}
+	file := filepath.Join(t.TempDir(), "history_c8d.db")
+	clear := func(want ...string) {
+		t.Helper()
+		if err := clearHistory(t.Context(), file, manager); err != nil || !slices.Equal(manager.deleted, want) {
+			t.Errorf("deleted %q, want %q: %v", manager.deleted, want, err)
+		}
+	}
+	clear() // there is no file
+	put := func(do func(tx *bolt.Tx) error) {
+		db, err := bolt.Open(file, 0o600, nil)
+		if err == nil {
+			err = errors.Join(db.Update(do), db.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(func(*bolt.Tx) error { return nil })
+	clear() // there is no bucket
+	put(func(tx *bolt.Tx) error {
+		records, err := tx.CreateBucket([]byte("_records"))
+		if err == nil {
+			err = records.Put([]byte("known"), []byte("a record"))
+		}
+		return err
+	})
+	clear("ref_lost", "1-abcd")
 }
