@@ -91,7 +91,9 @@ func TestClearLeasesWithoutRecords(t *testing.T) {
 
 func TestClearHistory(t *testing.T) {
 	manager := &fakeLeases{held: []leases.Lease{
-		{ID: "ref_known"}, {ID: "ref_lost"}, {ID: "other"},
+		{ID: "ref_known"},
+		{ID: "ref_lost"},
+		{ID: "other"},
 		{ID: "1-abcd", Labels: map[string]string{labelTemporary: "x", labelExpire: "2026-01-02T00:00:00Z"}},
 	}}
 	file := filepath.Join(t.TempDir(), "history_c8d.db")
