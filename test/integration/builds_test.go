@@ -381,7 +381,7 @@ func buildAfterKill(b box) {
 	dir := b.context(map[string]string{"Dockerfile": "FROM boxyard/base\nRUN date > /at\nRUN --mount=type=cache,target=/kept date > /kept/at\n"})
 	b.docker("build", "--quiet", dir)
 	b.sh("cd /var/lib/boxyard/docker/buildkit && test -s containerd-overlayfs/metadata_v2.db && test -s history_c8d.db")
-	history := b.docker("buildx", "history", "ls", "--quiet")
+	history := b.docker("buildx", "history", "ls", "--format", "{{.Ref}}")
 	old := b.status().PIDOf("dockerd")
 	if n, err := b.Kill("dockerd"); err != nil || n != 1 {
 		b.t.Fatalf("%d processes killed: %v", n, err)
@@ -390,7 +390,7 @@ func buildAfterKill(b box) {
 	if result := b.try("build", "--progress=plain", dir); strings.Count(result.Output(), "CACHED") != 2 {
 		b.t.Errorf("the steps were not found again:\n%s", result.Output())
 	}
-	if now := b.docker("buildx", "history", "ls", "--quiet"); !strings.HasSuffix(now, history) {
+	if now := b.docker("buildx", "history", "ls", "--format", "{{.Ref}}"); !strings.HasSuffix(now, history) {
 		b.t.Errorf("the history was\n%s\nand is\n%s", history, now)
 	}
 }
