@@ -223,7 +223,7 @@ func (c *Component) session(ctx context.Context, b *backend, g *guard, inUse, do
 		case err := <-broken:
 			return fmt.Errorf("events of containerd: %w", err)
 		case e := <-stream:
-			err = c.event(ctx, g, e)
+			err = g.event(ctx, e)
 		case <-inUse:
 			c.readNeeds(g)
 			err = g.reconcile(ctx)

@@ -12,14 +12,14 @@ import (
 // eventFilters ask for what is handled here and no more: a busy machine has many events.
 func eventFilters() []string {
 	var filters []string
-	for _, topic := range []string{"/images/create", "/images/update", "/images/delete", "/containers/create"} {
+	for _, topic := range []string{"/images/create", "/images/update", "/images/delete"} {
 		filters = append(filters, fmt.Sprintf("namespace==%s,topic==%q", namespace, topic))
 	}
 	return filters
 }
 
 // event does what an event of containerd asks for.
-func (c *Component) event(ctx context.Context, g *guard, envelope *events.Envelope) error {
+func (g *guard) event(ctx context.Context, envelope *events.Envelope) error {
 	e, err := typeurl.UnmarshalAny(envelope.Event)
 	if err != nil {
 		return fmt.Errorf("read event %s: %w", envelope.Topic, err)
@@ -31,12 +31,6 @@ func (c *Component) event(ctx context.Context, g *guard, envelope *events.Envelo
 		return g.changed(ctx, e.GetName())
 	case *eventsapi.ImageDelete:
 		g.deleted(e.GetName())
-	case *eventsapi.ContainerCreate:
-		// Docker's containers do not name their image (moby daemon/internal/libcontainerd/remote/client.go,
-		// NewContainer), CRI's do.
-		if e.GetImage() == "" {
-			return c.dockerChanged(ctx, g)
-		}
 	}
 	return nil
 }
