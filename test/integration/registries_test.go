@@ -252,11 +252,7 @@ const (
 
 func pullFaults(b box) {
 	b.startFaulty()
-	image := faultyHost + "/big:1"
-	b.build(image, "FROM boxyard/base\nRUN dd if=/dev/urandom of=/ballast bs=1024 count=4096\n")
-	b.docker("push", "--quiet", image)
-	b.forget(image)
-	b.forgetBuilds()
+	image := b.pushBig("big")
 	for kind, words := range map[string]string{
 		"lie-manifest": "unexpected", // a body that is not JSON any more, or a digest that is not its
 		"lie-blob":     "digest",
@@ -278,6 +274,8 @@ func pullFaults(b box) {
 		return err
 	})
 	b.forget(image)
+	// Another one: of the first, layers may be kept for the next pull, as moby does after one that failed.
+	image = b.pushBig("cut")
 	b.fault("cut-blob")
 	b.docker("pull", "--quiet", image)
 	if log := b.requests(); !strings.Contains(log, `"bytes=`) {
@@ -288,6 +286,17 @@ func pullFaults(b box) {
 	}
 	b.forget(image)
 	b.fault("")
+}
+
+// pushBig builds an image with a file of four megabytes, and leaves it in the registry only.
+func (b box) pushBig(name string) string {
+	b.t.Helper()
+	image := faultyHost + "/" + name + ":1"
+	b.build(image, "FROM boxyard/base\nRUN echo "+name+" >/name && dd if=/dev/urandom of=/ballast bs=1024 count=4096\n")
+	b.docker("push", "--quiet", image)
+	b.forget(image)
+	b.forgetBuilds()
+	return image
 }
 
 // interruptsAtOnce: the user does not have to wait for a registry that does not answer.
