@@ -47,21 +47,35 @@ func Publishers(dockerDir string, port int) (map[string]string, error) {
 func Publisher(dockerDir, id string, port int) (name string, wants bool, err error) {
 	dir := filepath.Join(dockerDir, containersDir, filepath.Base(id))
 	var config container.HostConfig
-	if err := readJSON(filepath.Join(dir, hostConfigFile), &config); err != nil || !publishes(config.PortBindings, port) {
+	if err := readIfThere(filepath.Join(dir, hostConfigFile), &config); err != nil || !publishes(config.PortBindings, port) {
 		return "", false, err
 	}
 	var self struct{ Name string }
-	if err := readJSON(filepath.Join(dir, configFile), &self); err != nil {
+	if err := readIfThere(filepath.Join(dir, configFile), &self); err != nil {
 		return "", false, err
 	}
 	return strings.TrimPrefix(self.Name, "/"), true, nil
 }
 
+// Running says whether dockerd's record of the container with this ID says that it runs. Without a record it gives an
+// error that is fs.ErrNotExist.
+func Running(dockerDir, id string) (bool, error) {
+	var self struct{ State struct{ Running bool } }
+	err := readJSON(filepath.Join(dockerDir, containersDir, filepath.Base(id), configFile), &self)
+	return self.State.Running, err
+}
+
+// readIfThere leaves into alone where there is no file: the container is being made, or removed.
+func readIfThere(file string, into any) error {
+	err := readJSON(file, into)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
 func readJSON(file string, into any) error {
 	data, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // it is being made, or removed
-	}
 	if err == nil {
 		err = json.Unmarshal(data, into)
 	}

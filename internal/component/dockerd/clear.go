@@ -2,7 +2,6 @@ package dockerd
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,8 +10,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/containerd/containerd/api/services/tasks/v1"
-	"github.com/containerd/containerd/api/types/task"
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
@@ -55,10 +52,11 @@ func clearRecords(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	docker := o.Layout.DataOf("docker")
 	// Where moby has BuildKit store its records (daemon/internal/builder-next, newSnapshotterController).
-	builds := filepath.Join(o.Layout.DataOf("docker"), "buildkit")
+	builds := filepath.Join(docker, "buildkit")
 	return errors.Join(
-		taskList{containers: containers, service: cli.TaskService(), end: endTask(cli)}.clearRootfs(ctx, rootfsDir(o), mounted),
+		taskList{docker: docker, service: cli.TaskService(), end: endTask(cli)}.clearRootfs(ctx, rootfsDir(o), mounted),
 		unfinished{containers: containers, leases: manager, sandboxes: cli.SandboxStore(), now: time.Now()}.clear(ctx, held),
 		clearLeases(ctx, filepath.Join(builds, "containerd-overlayfs", "metadata_v2.db"), manager, held, hasSnapshot(cli)),
 		clearHistory(namespaces.WithNamespace(ctx, imageNamespace+"_history"), filepath.Join(builds, "history_c8d.db"), manager),
@@ -91,78 +89,5 @@ func hasSnapshot(cli *containerd.Client) func(ctx context.Context, name string) 
 			return false, nil
 		}
 		return err == nil, err
-	}
-}
-
-// clearRootfs unmounts the file systems of containers that do not run. Running is what has a task that was started, and
-// what Docker's own record says to run: dockerd writes it after it has started the task (moby daemon/start.go). Where it
-// was killed in between, nobody was told of a start, and the next dockerd says that the container does not run; its task,
-// which would stay for good, is ended.
-func (t taskList) clearRootfs(ctx context.Context, dir string, mounted []string) error {
-	if len(mounted) == 0 {
-		return nil
-	}
-	answer, err := t.service.List(ctx, &tasks.ListTasksRequest{})
-	if err != nil {
-		return fmt.Errorf("list running containers: %w", err)
-	}
-	states := map[string]task.Status{}
-	for _, process := range answer.Tasks {
-		states[process.ID] = process.Status
-	}
-	var errs []error
-	for _, id := range mounted {
-		if state, ok := states[id]; ok {
-			runs, err := isRecordedRunning(t.containers, id)
-			if err == nil && runs && state != task.Status_CREATED {
-				continue
-			}
-			if err == nil {
-				err = t.end(ctx, id)
-			}
-			if err != nil {
-				errs = append(errs, err)
-				continue
-			}
-		}
-		errs = append(errs, unmountRootfs(filepath.Join(dir, id)))
-	}
-	return errors.Join(errs...)
-}
-
-// taskList is containerd's of Docker's containers.
-type taskList struct {
-	containers string // the directory of dockerd's containers
-	service    tasks.TasksClient
-	end        func(ctx context.Context, id string) error // kills and deletes a task
-}
-
-// isRecordedRunning reads the record of a container that dockerd reads when it starts (moby daemon/container).
-func isRecordedRunning(containers, id string) (bool, error) {
-	data, err := os.ReadFile(filepath.Join(containers, id, "config.v2.json"))
-	if err != nil {
-		return false, err
-	}
-	var record struct{ State struct{ Running bool } }
-	if err := json.Unmarshal(data, &record); err != nil {
-		return false, fmt.Errorf("read the record of the container %s: %w", id, err)
-	}
-	return record.State.Running, nil
-}
-
-// endTask is content where there is none.
-func endTask(cli *containerd.Client) func(ctx context.Context, id string) error {
-	return func(ctx context.Context, id string) error {
-		container, err := cli.LoadContainer(ctx, id)
-		if err == nil {
-			var t containerd.Task
-			if t, err = container.Task(ctx, nil); err == nil {
-				_, err = t.Delete(ctx, containerd.WithProcessKill)
-			}
-		}
-		if err != nil && !errdefs.IsNotFound(err) {
-			return fmt.Errorf("end the container %s, which was being started when dockerd ended: %w", id, err)
-		}
-		return nil
 	}
 }
