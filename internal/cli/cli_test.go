@@ -209,6 +209,25 @@ func TestSettings(t *testing.T) {
 	}
 }
 
+func TestSettingsPaths(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("c.yaml", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := settings{file: "c.yaml", payloadDir: "payload"}
+	if _, _, err := s.load(); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"--config", filepath.Join(dir, "c.yaml"), "--payload-dir", filepath.Join(dir, "payload")}
+	if d := cmp.Diff(want, s.arguments("/etc/boxyard/config.yaml")); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestStatusTable(t *testing.T) {
 	now := time.Unix(10000, 0)
 	var b bytes.Buffer

@@ -1,16 +1,17 @@
 package cli
 
 import (
+	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
 	"github.com/boxyard/boxyard/internal/config"
-	"github.com/boxyard/boxyard/internal/systemd"
-
 	"github.com/boxyard/boxyard/internal/fault"
+	"github.com/boxyard/boxyard/internal/systemd"
 )
 
 // settings are the flags that `up` and `daemon` share: a configuration file and what goes over it.
@@ -31,8 +32,19 @@ func (s *settings) register(cmd *cobra.Command, a *App) {
 	f.StringVar(&s.payloadDir, "payload-dir", "", "take the parts' binaries from this directory, not from this program")
 }
 
-// load returns the configuration and the keys in it that the user chose.
+// load returns the configuration and the keys in it that the user chose. Paths are absolute after it, since the daemon
+// works in another directory.
 func (s *settings) load() (config.Config, map[string]bool, error) {
+	for _, path := range []*string{&s.file, &s.payloadDir} {
+		if *path == "" {
+			continue
+		}
+		absolute, err := filepath.Abs(*path)
+		if err != nil {
+			return config.Config{}, nil, fmt.Errorf("the working directory: %w", err)
+		}
+		*path = absolute
+	}
 	c, err := config.Load(s.file)
 	if err != nil {
 		return c, nil, err
