@@ -74,6 +74,9 @@ func apiserverArgs(c config.Cluster) []string {
 		"--tls-cipher-suites=" + strings.Join(tlsconfig.CipherSuites(), ","),
 		"--tls-private-key-file=" + c.PKI("apiserver.key"),
 	}
+	if c.Fast(config.FastWatchCaches) {
+		args = append(args, "--watch-cache-sizes="+watchCacheSizes())
+	}
 	return append(args, auditArgs(c)...)
 }
 

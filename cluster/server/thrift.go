@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -15,9 +16,12 @@ const (
 	busyShare = 0.25
 	// quietTime is how long it must have had less to do until it counts as idle.
 	quietTime = 10
+	// giveBack is how often, in seconds, an idle process gives back to the system what is free: just before the collection
+	// that Go makes every two minutes anyway, and which gives nothing back of the pages between what lives.
+	giveBack = 110
 )
 
-// thrift decides between memory and processor time, once a second.
+// thrift decides, once a second, whether the process saves processor time or spares memory and awakenings.
 type thrift struct {
 	busy  bool
 	quiet int // seconds
@@ -54,8 +58,14 @@ func keepThrift(ctx context.Context) error {
 		switch {
 		case changed && t.busy:
 			debug.SetGCPercent(busyGC)
+			runtime.SetDefaultGOMAXPROCS()
 		case changed:
+			// Whenever something wakes the process, Go's scheduler wakes a second thread too, which looks for work on
+			// other processors. While there is hardly any, there is none to be found.
+			runtime.GOMAXPROCS(1)
 			debug.SetGCPercent(idleGC)
+			debug.FreeOSMemory()
+		case !t.busy && t.quiet%giveBack == 0:
 			debug.FreeOSMemory()
 		}
 	}

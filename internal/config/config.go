@@ -29,15 +29,16 @@ type Config struct {
 
 // What WithoutFastPaths may name.
 const (
-	FastVolumes    = "volumes"     // pods do not wait for the kubelet's poll of their volumes (ADR 29)
-	FastPodNetwork = "pod-network" // one CNI plugin instead of three (ADR 31)
-	FastEvents     = "events"      // the kubelet hears of a container's end from containerd (ADR 32)
-	FastProbes     = "probes"      // a container that has started is asked early whether it is ready (ADR 35)
-	FastServices   = "services"    // kube-proxy writes its rules at once (ADR 32)
-	FastQueues     = "queues"      // work queues keep no metrics, which wake an idle cluster (ADR 38)
-	FastStorage    = "storage"     // kube-apiserver calls etcd, which is in its process, directly (ADR 37)
-	FastShim       = "shim"        // one shim for all containers (ADR 33)
-	FastSeccomp    = "seccomp"     // that shim keeps the seccomp filters that runc compiles (ADR 36)
+	FastVolumes     = "volumes"      // pods do not wait for the kubelet's poll of their volumes (ADR 29)
+	FastPodNetwork  = "pod-network"  // one CNI plugin instead of three (ADR 31)
+	FastEvents      = "events"       // the kubelet hears of a container's end from containerd (ADR 32)
+	FastProbes      = "probes"       // a container that has started is asked early whether it is ready (ADR 35)
+	FastServices    = "services"     // kube-proxy writes its rules at once (ADR 32)
+	FastQueues      = "queues"       // work queues keep no metrics, which wake an idle cluster (ADR 38)
+	FastStorage     = "storage"      // kube-apiserver calls etcd, which is in its process, directly (ADR 37)
+	FastWatchCaches = "watch-caches" // kube-apiserver caches no kinds of objects that seldom change (ADR 39)
+	FastShim        = "shim"         // one shim for all containers (ADR 33)
+	FastSeccomp     = "seccomp"      // that shim keeps the seccomp filters that runc compiles (ADR 36)
 )
 
 // Network has the addresses. CIDRs are fixed at creation of the data directory; an overlap with

@@ -22,10 +22,12 @@ func fastPathGroups() []group {
 		config.FastServices: {
 			What: "From the request that creates a Service to the first answer through its ClusterIP", sample: oneService,
 		},
-		// It is an idle cluster that this is for. What a start leaves to do is done in the minute that is thrown away.
-		config.FastQueues: {
+	}
+	// It is an idle cluster that these are for. What a start leaves to do is done in the minute that is thrown away.
+	for _, path := range []string{config.FastQueues, config.FastWatchCaches} {
+		own[path] = measure{
 			What: "CPU time of all processes over one minute in which nothing is done", Unit: inCores, rounds: 3, sample: oneMinute,
-		},
+		}
 	}
 	var all []group
 	for _, path := range config.FastPaths() {

@@ -46,12 +46,13 @@ type Cluster struct {
 
 // What WithoutFastPaths may name that concerns this process.
 const (
-	FastVolumes  = "volumes"  // pods wait for their volumes as upstream has it
-	FastEvents   = "events"   // the end of a container is found by looking once a second
-	FastProbes   = "probes"   // a container that has started is asked whether it is ready once a period
-	FastServices = "services" // kube-proxy writes its rules once a second at most
-	FastQueues   = "queues"   // work queues count what happens in them
-	FastStorage  = "storage"  // kube-apiserver reaches etcd through TLS and gRPC
+	FastVolumes     = "volumes"      // pods wait for their volumes as upstream has it
+	FastEvents      = "events"       // the end of a container is found by looking once a second
+	FastProbes      = "probes"       // a container that has started is asked whether it is ready once a period
+	FastServices    = "services"     // kube-proxy writes its rules once a second at most
+	FastQueues      = "queues"       // work queues count what happens in them
+	FastStorage     = "storage"      // kube-apiserver reaches etcd through TLS and gRPC
+	FastWatchCaches = "watch-caches" // kube-apiserver caches all kinds of objects but events
 )
 
 // Fast says whether the fast path of one of these names is on.
