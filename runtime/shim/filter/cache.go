@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
@@ -47,8 +48,8 @@ func NewCache(dir string) (*Cache, error) {
 	return &Cache{dir: dir, builder: builder, making: map[string]bool{}}, nil
 }
 
-// Find gives the filter for these rules, which the caller closes. Where there is none yet, it returns nil, and makes one
-// meanwhile. A nil Cache has none and makes none.
+// Find gives the filter for these rules, which the caller closes. Where there is none yet, or a damaged one, it returns
+// nil, and makes one meanwhile. A nil Cache has none and makes none.
 //
 // What is given is a copy that nobody can change: a container's process that may trace others can open the files of one
 // that is about to join it, as it could runc's own executable, which runc copies for that reason.
@@ -61,12 +62,13 @@ func (c *Cache) Find(rules *configs.Seccomp) (*os.File, error) {
 		return nil, err
 	}
 	content, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	program, ok := bytes.CutPrefix(content, []byte(magic))
+	if !ok || check(program) != nil {
 		c.make(path, rules)
 		return nil, nil
-	}
-	if err != nil {
-		return nil, err
 	}
 	return sealed(content)
 }

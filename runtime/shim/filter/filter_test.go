@@ -193,6 +193,27 @@ func TestOtherFiles(t *testing.T) {
 	}
 }
 
+func TestDamagedFilterIsMadeAnew(t *testing.T) {
+	needWrap(t)
+	c, err := NewCache(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, err := c.path(rules("fdatasync"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, content := range []string{"", "nothing of ours", magic, magic + "1234567"} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if file, err := c.Find(rules("fdatasync")); file != nil || err != nil {
+			t.Fatalf("%q gives %v, %v", content, file, err)
+		}
+		made(t, c, rules("fdatasync"))
+	}
+}
+
 func TestCacheIsBounded(t *testing.T) {
 	needWrap(t)
 	dir := t.TempDir()
