@@ -81,9 +81,9 @@ func apiserverArgs(c config.Cluster) []string {
 }
 
 // RunAPIServer serves the Kubernetes API on loopback and on the node's addresses, and the resource metrics with
-// it. It returns when the server has ended; a cancelled context ends it gracefully. configured is called before
-// it answers, with the identity that the server itself uses, which may do everything.
-func RunAPIServer(ctx context.Context, c config.Cluster, usage *metrics.Metrics, configured func(loopback *rest.Config)) error {
+// it. It gets itself ready while etcd starts. It returns when the server has ended; a cancelled context ends it gracefully.
+// configured is called before it answers, with the identity that the server itself uses, which may do everything.
+func RunAPIServer(ctx context.Context, c config.Cluster, etcd *Etcd, usage *metrics.Metrics, configured func(loopback *rest.Config)) error {
 	for _, write := range []func(config.Cluster) error{writeAuthentication, writeAdmission, writeAuditPolicy} {
 		if err := write(c); err != nil {
 			return err
@@ -114,6 +114,9 @@ func RunAPIServer(ctx context.Context, c config.Cluster, usage *metrics.Metrics,
 	defer func() { _ = secure.Close() }()
 	s.SecureServing.Listener = secure
 
+	if c.Fast(config.FastStorage) {
+		storeDirectly(ctx, etcd)
+	}
 	completed, err := s.Complete(ctx)
 	if err != nil {
 		return fmt.Errorf("complete the configuration of kube-apiserver: %w", err)
@@ -121,20 +124,21 @@ func RunAPIServer(ctx context.Context, c config.Cluster, usage *metrics.Metrics,
 	if errs := completed.Validate(); len(errs) != 0 {
 		return utilerrors.NewAggregate(errs)
 	}
-	return serveAPI(ctx, completed, usage, configured)
+	return serveAPI(ctx, completed, etcd, usage, configured)
 }
 
 // shutdownLimit is how long connections may take to end. Upstream's minute is for load balancers; the watches of
 // our own parts, which end with the process, would use all of it.
 const shutdownLimit = 500 * time.Millisecond
 
-// serveAPI is app.Run of kube-apiserver (cmd/kube-apiserver/app/server.go) with three differences. Two hooks are
+// serveAPI is app.Run of kube-apiserver (cmd/kube-apiserver/app/server.go) with four differences. Etcd is waited
+// for when the configuration is there, which takes as long as etcd's start. Two hooks are
 // left to the package bootstrap: those for the roles and for the system priority classes wait for a second
 // before they do anything and hold back readiness that long (pkg/registry/rbac/rest/storage_rbac.go and
 // pkg/registry/scheduling/rest/storage_scheduling.go). The resource metrics are served too: by the last server of
 // the chain, which is the aggregator, before it would look for another server behind an APIService. And the end
 // is quicker.
-func serveAPI(ctx context.Context, opts options.CompletedOptions, usage *metrics.Metrics, configured func(loopback *rest.Config)) error {
+func serveAPI(ctx context.Context, opts options.CompletedOptions, etcd *Etcd, usage *metrics.Metrics, configured func(loopback *rest.Config)) error {
 	name, err := cache.NewInformerName("kube-apiserver")
 	if err != nil {
 		return err
@@ -147,6 +151,9 @@ func serveAPI(ctx context.Context, opts options.CompletedOptions, usage *metrics
 	generic := apiConfig.KubeAPIs.ControlPlane.Generic
 	generic.DisabledPostStartHooks.Insert(rbacrest.PostStartHookName, schedulingrest.PostStartHookName)
 	metrics.Describe(generic)
+	if _, err := etcd.wait(ctx); err != nil {
+		return err
+	}
 	completed, err := apiConfig.Complete()
 	if err != nil {
 		return err

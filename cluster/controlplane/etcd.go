@@ -70,9 +70,28 @@ func etcdTLS(c config.Cluster, name string) transport.TLSInfo {
 	}
 }
 
-// RunEtcd calls ready when the member leads and returns when it has ended.
-// A cancelled context stops it cleanly and gives nil.
-func RunEtcd(ctx context.Context, c config.Cluster, ready func(*etcdserver.EtcdServer)) error {
+// Etcd is the etcd of this process. What is going to use it starts beside it.
+type Etcd struct {
+	leads  chan struct{}          // closed when it leads
+	server *etcdserver.EtcdServer // not before
+}
+
+// NewEtcd returns an etcd that is yet to be run.
+func NewEtcd() *Etcd { return &Etcd{leads: make(chan struct{})} }
+
+// wait returns when the member leads.
+func (e *Etcd) wait(ctx context.Context) (*etcdserver.EtcdServer, error) {
+	select {
+	case <-e.leads:
+		return e.server, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for etcd: %w", ctx.Err())
+	}
+}
+
+// Run calls ready when the member leads and returns when it has ended. A cancelled context stops it cleanly and gives
+// nil. It is called once.
+func (e *Etcd) Run(ctx context.Context, c config.Cluster, ready func()) error {
 	cfg, err := etcdConfig(c)
 	if err != nil {
 		return err
@@ -90,7 +109,9 @@ func RunEtcd(ctx context.Context, c config.Cluster, ready func(*etcdserver.EtcdS
 	}
 	select {
 	case <-etcd.Server.ReadyNotify():
-		ready(etcd.Server)
+		e.server = etcd.Server
+		close(e.leads)
+		ready()
 	case err := <-etcd.Err():
 		return fmt.Errorf("etcd: %w", err)
 	case <-etcd.Server.StopNotify():
@@ -115,6 +136,9 @@ const leadTime = 2 * time.Second
 
 // lead makes the only member campaign as soon as it has read its log, rather than after some of its ticks. It returns
 // when it leads.
+//
+// What counts is what raft knows of the log: it looks through what it takes for not yet applied when it campaigns, and
+// ends the process where that is gone. Etcd drops what it has applied a moment before it says so to raft.
 func lead(ctx context.Context, server *etcdserver.EtcdServer) error {
 	ctx, cancel := context.WithTimeout(ctx, leadTime)
 	defer cancel()
@@ -125,7 +149,8 @@ func lead(ctx context.Context, server *etcdserver.EtcdServer) error {
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for server.Leader() == 0 {
-		if applied := server.AppliedIndex(); applied > 0 && applied >= server.CommittedIndex() {
+		status := node.Status()
+		if status.Applied > 0 && status.Applied >= status.GetCommit() && server.AppliedIndex() >= status.Applied {
 			// What the leader does at once reads the term from the disk, where it would be 100 ms later.
 			server.KV().Commit()
 			if err := node.Campaign(ctx); err != nil {

@@ -2,7 +2,7 @@ package controlplane
 
 import (
 	"context"
-	"net/url"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,38 +13,31 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/kubernetes"
-	"go.etcd.io/etcd/server/v3/embed"
-	"go.etcd.io/etcd/server/v3/etcdserver"
 	"k8s.io/apiserver/pkg/storage/storagebackend"
 )
 
-// anEtcd is a member that would wait for 50 seconds until it campaigns by itself.
-func anEtcd(t *testing.T) *etcdserver.EtcdServer {
-	t.Helper()
-	anyPort := []url.URL{{Scheme: "http", Host: "127.0.0.1:0"}}
-	c := embed.NewConfig()
-	c.Dir = t.TempDir()
-	c.ListenClientUrls, c.AdvertiseClientUrls, c.ListenPeerUrls, c.AdvertisePeerUrls = anyPort, anyPort, anyPort, anyPort
-	c.InitialCluster = c.InitialClusterFromName(c.Name)
-	c.TickMs, c.ElectionMs = 10_000, 50_000
-	c.LogLevel = "error"
-	etcd, err := embed.StartEtcd(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(etcd.Close)
-	return etcd.Server
-}
-
 func TestStoreDirectly(t *testing.T) {
-	server := anEtcd(t)
+	member := startMember(t, t.TempDir())
+	defer member.Close()
+	server := member.Server
 	if err := lead(t.Context(), server); err != nil {
 		t.Fatal(err)
 	}
 	<-server.ReadyNotify()
 	before := newStorageClient
 	defer func() { newStorageClient = before }()
-	StoreDirectly(server)
+	etcd := NewEtcd()
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	storeDirectly(stopped, etcd)
+	if _, err := newStorageClient(storagebackend.TransportConfig{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a client of an etcd that does not come: %v", err)
+	}
+	storeDirectly(t.Context(), etcd)
+	go func() {
+		etcd.server = server
+		close(etcd.leads)
+	}()
 	endpoints := []string{etcdClientURL}
 	client, err := newStorageClient(storagebackend.TransportConfig{ServerList: endpoints})
 	if err != nil {

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"time"
 
-	"go.etcd.io/etcd/server/v3/etcdserver"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -94,15 +93,11 @@ func Run(ctx context.Context, c config.Cluster) error {
 	s.checks = newChecks(c)
 	s.board = status.New(s.recheck, partEtcd, partAPI, partRoles, partObjects, partController, partScheduler, partKubelet, partNode, partProxy)
 	s.storage.start("status", func(ctx context.Context) error { return s.board.Serve(ctx, c.Run("status.sock")) })
+	etcd := controlplane.NewEtcd()
 	s.storage.start(partEtcd, func(ctx context.Context) error {
-		return controlplane.RunEtcd(ctx, c, func(etcd *etcdserver.EtcdServer) {
-			if c.Fast(config.FastStorage) {
-				controlplane.StoreDirectly(etcd)
-			}
-			s.ready(partEtcd)
-			s.startAPI()
-		})
+		return etcd.Run(ctx, c, func() { s.ready(partEtcd) })
 	})
+	s.startAPI(etcd)
 
 	<-run.Done()
 	s.clients.stop("clients of the API", stopClients)
@@ -114,9 +109,10 @@ func Run(ctx context.Context, c config.Cluster) error {
 	return nil
 }
 
-func (s *server) startAPI() {
+func (s *server) startAPI(etcd *controlplane.Etcd) {
+	s.board.Wait(partAPI, "etcd")
 	s.api.start(partAPI, func(ctx context.Context) error {
-		return controlplane.RunAPIServer(ctx, s.config, s.usage, func(loopback *rest.Config) {
+		return controlplane.RunAPIServer(ctx, s.config, etcd, s.usage, func(loopback *rest.Config) {
 			s.clients.try("start of the clients", func(ctx context.Context) error { return s.startClients(ctx, loopback) })
 		})
 	})
