@@ -151,16 +151,17 @@ func (k kube) newPod(name, app string) map[string]any {
 		"apiVersion": "v1", "kind": "Pod",
 		"metadata": map[string]any{"name": name, "labels": map[string]string{"app": app}},
 		"spec": map[string]any{
-			"terminationGracePeriodSeconds": 0,
+			"terminationGracePeriodSeconds": 1, // without, the object goes at once, and the kubelet ends the containers later
 			"containers":                    []map[string]any{container},
 		},
 	}
 }
 
-// remove deletes the pods with a label and waits until they are gone.
+// remove deletes the pods with a label and waits until they are gone, and their containers with them: what is measured next
+// is not to share the processors with their end.
 func (k kube) remove(ctx context.Context, label string) error {
 	selector := "labelSelector=" + url.QueryEscape(label)
-	if _, err := k.do(ctx, http.MethodDelete, pods+"?gracePeriodSeconds=0&"+selector, nil); err != nil {
+	if _, err := k.do(ctx, http.MethodDelete, pods+"?"+selector, nil); err != nil {
 		return err
 	}
 	return every(ctx, 100*time.Millisecond, func(ctx context.Context) error {
