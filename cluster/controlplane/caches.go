@@ -5,7 +5,7 @@ import "strings"
 // uncached are the kinds of objects of which kube-apiserver keeps no watch cache. A cache spares etcd where many read and
 // watch the same objects, and costs a second copy of them and a clock that goes off every second, for each kind. These
 // are the kinds that seldom change and have a watcher or two: a list is read from etcd, which is in the same process, and
-// a watch is etcd's own, as upstream has it for events (pkg/kubeapiserver/default_storage_factory_builder.go).
+// a watch is etcd's own, without bookmarks, as upstream has it for events (pkg/kubeapiserver/default_storage_factory_builder.go).
 func uncached() []string {
 	return []string{
 		"limitranges",
