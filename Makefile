@@ -20,7 +20,7 @@ LEVEL ?= 12
 GOTEST ?= go test -vet=off
 
 runtime := runc containerd-shim-runc-v2 docker-proxy cni/podnet cni/bridge cni/host-local cni/portmap
-payload := $(addprefix build/payload/,cluster engine clients docker $(runtime) docker-init images.tar versions.json)
+payload := $(addprefix build/payload/,cluster engine clients docker $(runtime) nft/nft docker-init images.tar versions.json)
 
 # sources DIRECTORY...: what a build of it depends on.
 sources = $(shell find $(1) -type f -not -name '*_test.go' -not -path '*/testdata/*' 2>/dev/null)
@@ -91,6 +91,9 @@ $(addprefix build/payload/,$(runtime)): build/payload/%: runtime/go.mod runtime/
 
 build/payload/cni/podnet: $(call sources,runtime/podnet)
 build/payload/containerd-shim-runc-v2: $(call sources,runtime/shim) scripts/shim-ldflags.sh
+
+build/payload/nft/nft: $(call sources,cmd/nft internal/nft) go.mod go.sum $(build_program)
+	scripts/build.sh nft/nft $@
 
 build/pause: $(call sources,runtime/pause) $(build_program)
 	scripts/build.sh pause $@
@@ -222,7 +225,7 @@ build/old-compose.tar: scripts/debian-root.sh
 	scripts/debian-root.sh $@ docker-compose bash coreutils grep libc-bin
 
 test-integration: build examples build/old-docker.tar build/old-compose.tar ## Run the packed binary in confined instances (root).
-	$(GOTEST) -tags integration -count=1 -timeout 45m ./internal/component/network ./test/harness/... ./test/integration/...
+	$(GOTEST) -tags integration -count=1 -timeout 45m ./internal/component/network ./internal/nft/... ./test/harness/... ./test/integration/...
 
 test-faults: build examples ## Kill parts under load, fill disks, send crowds, and see it all come back (root, long).
 	$(GOTEST) -tags faults -count=1 -timeout 120m -v ./test/faults/...

@@ -90,6 +90,9 @@ containerd-shim-runc-v2)
 	ldflags="$ldflags -extldflags '-static $(scripts/shim-ldflags.sh)'"
 	containerd
 	;;
+nft/nft)
+	directory=. package=./cmd/nft
+	;;
 docker-proxy)
 	directory=runtime package=github.com/moby/moby/v2/cmd/docker-proxy
 	moby

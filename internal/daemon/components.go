@@ -18,6 +18,7 @@ import (
 	"github.com/boxyard/boxyard/internal/component/registry"
 	"github.com/boxyard/boxyard/internal/config"
 	"github.com/boxyard/boxyard/internal/disk"
+	"github.com/boxyard/boxyard/internal/nft"
 	"github.com/boxyard/boxyard/internal/paths"
 	said "github.com/boxyard/boxyard/internal/registries"
 	"github.com/boxyard/boxyard/internal/supervisor"
@@ -62,6 +63,7 @@ func Components(m *machine) ([]supervisor.Component, error) {
 
 func (m *machine) networkOptions() network.Options {
 	o := networkOptions(m.config, m.ranges, m.facts.NFT, m.has("docker"))
+	o.NFTSocket = m.lentNFT().Socket
 	if m.has("docker") && m.config.Docker.OpenToPods {
 		o.Open = names.Opened(m.namesDir())
 	}
@@ -125,7 +127,7 @@ func (m *machine) dockerd() (*dockerd.Component, error) {
 		CIDR:       m.ranges.docker,
 		Pool:       m.ranges.pool,
 		CgroupRoot: m.config.CgroupRoot, CgroupDriver: m.facts.CgroupDriver,
-		NFT: m.facts.NFT,
+		LentNFT: m.lentNFT(), NFT: m.facts.NFT,
 		GID: a.GID, PublicLink: publicSocket(m.layout), Socket: m.config.Docker.Socket,
 		Access: func(socket string) error {
 			// Who has access may have changed since the daemon started.
@@ -180,7 +182,7 @@ func (m *machine) images() *images.Component {
 
 func (m *machine) cluster() *cluster.Component {
 	c := cluster.New(cluster.Options{
-		Layout: m.layout, Binary: filepath.Join(m.bin, "cluster"), Env: m.environment(),
+		Layout: m.layout, Binary: filepath.Join(m.bin, "cluster"), Env: m.lentNFT().Environ(m.environment()),
 		Version: m.versions["kubernetes"], Boxyard: version.Version,
 		NodeName: m.pki.NodeName, NodeIPs: addresses(m.ranges.nodes), APIPort: m.config.APIPort,
 		PodCIDRs: m.ranges.pods, ServiceCIDRs: m.ranges.services,
@@ -285,6 +287,14 @@ func (m *machine) imagesInUseFile() string {
 // environment of the cluster's processes: they find nft, mount and the payload's tools by the PATH.
 func (m *machine) environment() []string {
 	return []string{"PATH=" + m.bin + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"}
+}
+
+// lentNFT is for those who change rules while containers and pods come and go.
+func (m *machine) lentNFT() nft.Lent {
+	if slices.Contains(m.config.WithoutFastPaths, config.FastNFT) {
+		return nft.Lent{}
+	}
+	return nft.Lent{Dir: filepath.Join(m.bin, "nft"), Socket: m.layout.NFTSocket(), Path: m.facts.NFT}
 }
 
 // publicSocket is only for the machine's ordinary instance.

@@ -42,6 +42,7 @@ func (l Layout) ContainerdSocket() string {
 	return filepath.Join(l.Run, "containerd", "containerd.sock")
 }
 func (l Layout) DockerSocket() string { return filepath.Join(l.Run, "docker.sock") }
+func (l Layout) NFTSocket() string    { return filepath.Join(l.Run, "nft.sock") } // see package nft
 
 // RunOf and DataOf are a part's own directories.
 func (l Layout) RunOf(part string) string  { return filepath.Join(l.Run, part) }

@@ -19,6 +19,9 @@ func fastPathGroups() []group {
 		config.FastProbes: {
 			What: "A pod with a readiness probe of the default period, of a server that listens after half a second, until it is Ready", sample: oneProbed,
 		},
+		config.FastNFT: {
+			What: "`docker run --rm IMAGE true`, as run measures it", sample: runTrue,
+		},
 		config.FastServices: {
 			What: "From the request that creates a Service to the first answer through its ClusterIP", sample: oneService,
 		},

@@ -14,6 +14,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/boxyard/boxyard/internal/config"
+	"github.com/boxyard/boxyard/internal/nft"
 	"github.com/boxyard/boxyard/internal/paths"
 	"github.com/boxyard/boxyard/internal/process"
 	"github.com/boxyard/boxyard/internal/workload"
@@ -41,10 +42,11 @@ type Options struct {
 	CgroupRoot   string       // config.Config.CgroupRoot
 	CgroupDriver string       // "systemd" or "cgroupfs"
 
-	NFT        string // path of nft; "" gives up holding published ports while dockerd restarts
-	GID        int    // group of the socket
-	PublicLink string // /var/run/docker.sock; "" where the layout is not the machine's ordinary one
-	Socket     string // config.Docker.Socket: what to do about PublicLink
+	LentNFT    nft.Lent // processes of nft that stay, for dockerd
+	NFT        string   // path of nft; "" gives up holding published ports while dockerd restarts
+	GID        int      // group of the socket
+	PublicLink string   // /var/run/docker.sock; "" where the layout is not the machine's ordinary one
+	Socket     string   // config.Docker.Socket: what to do about PublicLink
 	// Access lets the users in who may use the socket; it is called once dockerd listens. Nil leaves it to GID.
 	Access func(socket string) error
 }
@@ -147,7 +149,7 @@ func (c *Component) spec(context.Context) (process.Spec, error) {
 
 // environment is the complete environment. PATH leads to runc, nft, and git for build contexts.
 func environment(o Options) []string {
-	return []string{
+	return o.LentNFT.Environ([]string{
 		"PATH=" + o.Payload + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"HOME=" + o.Layout.DataOf("docker"),
 		// Where temporary mounts are made (containerd core/mount, from BuildKit and dockerd); the next start finds
@@ -156,7 +158,7 @@ func environment(o Options) []string {
 		// Published ports without docker-proxy want br_netfilter. The component network loads it where the
 		// kernel has it; elsewhere a container cannot reach its neighbour by a published port, and the rest works.
 		"DOCKER_IGNORE_BR_NETFILTER_ERROR=1",
-	}
+	})
 }
 
 // probe pings: dockerd listens early, but answers when containers and networks are restored. It is

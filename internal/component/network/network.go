@@ -16,6 +16,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/boxyard/boxyard/internal/fault"
+	"github.com/boxyard/boxyard/internal/nft/keeper"
 )
 
 const (
@@ -89,8 +90,21 @@ func (c *Component) Run(ctx context.Context, ready func()) error {
 		return err
 	}
 	ready()
+	var lending sync.WaitGroup
+	lending.Go(func() { c.lend(ctx) })
 	c.keep(ctx, changes)
+	lending.Wait()
 	return nil
+}
+
+// lend lends processes of nft to those who change rules often. Without, they start their own.
+func (c *Component) lend(ctx context.Context) {
+	if c.options.NFTSocket == "" {
+		return
+	}
+	if err := keeper.New(c.nft.path, c.log).Serve(ctx, c.options.NFTSocket); err != nil {
+		c.log.WarnContext(ctx, "no processes of nft are lent; one is started for each change", "error", err)
+	}
 }
 
 // build is the first time: our table is replaced even where one is there, since it

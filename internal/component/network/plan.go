@@ -37,6 +37,8 @@ type Options struct {
 	NamesPort int
 	// NFT is the path of nft; "" looks it up.
 	NFT string
+	// NFTSocket is where processes of nft are lent (package nft). Optional.
+	NFTSocket string
 }
 
 // FirstNodeIPs returns the addresses of a cluster's first node: the first

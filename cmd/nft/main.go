@@ -1,0 +1,65 @@
+// Command nft stands before nft(8) in the PATH of dockerd and of kube-proxy. It has a script that comes by standard
+// input (`nft -f -`) applied by a process of nft that Boxyard keeps; for everything else, and where there is no such
+// process, it becomes nft itself.
+package main
+
+import (
+	"errors"
+	"io"
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/boxyard/boxyard/internal/nft"
+)
+
+func main() {
+	if !slices.Equal(os.Args[1:], []string{"-f", "-"}) {
+		become()
+	}
+	lease, err := nft.Borrow(os.Getenv(nft.SocketVariable))
+	if err != nil {
+		become()
+	}
+	script, err := io.ReadAll(os.Stdin)
+	if err != nil {
+		fail(err)
+	}
+	complaint, ok, err := lease.Apply(script)
+	if errors.Is(err, nft.ErrNotBegun) {
+		// The script is in a file already.
+		if err := errors.Join(unix.Dup2(int(lease.Script.Fd()), unix.Stdin), rewind(unix.Stdin)); err != nil {
+			fail(err)
+		}
+		become()
+	}
+	_, _ = os.Stderr.Write(complaint)
+	if err != nil {
+		fail(err)
+	}
+	// What was done is done, whatever becomes of the session.
+	_ = lease.Return()
+	if !ok {
+		os.Exit(1)
+	}
+}
+
+// become replaces this program with nft, whose place the environment gives.
+func become() {
+	path := os.Getenv(nft.PathVariable)
+	if path == "" {
+		path = "/usr/sbin/nft"
+	}
+	fail(&os.PathError{Op: "execute", Path: path, Err: unix.Exec(path, os.Args, os.Environ())})
+}
+
+func rewind(fd int) error {
+	_, err := unix.Seek(fd, 0, io.SeekStart)
+	return err
+}
+
+func fail(err error) {
+	_, _ = os.Stderr.WriteString("nft: " + err.Error() + "\n")
+	os.Exit(1)
+}

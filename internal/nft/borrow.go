@@ -1,0 +1,83 @@
+package nft
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrNone is the error of Borrow where no session is to be had.
+var ErrNone = errors.New("no process of nft to be had")
+
+// LongestTail bounds the packet that lends a session.
+const LongestTail = 4096
+
+// files are passed with it: input, errors, script.
+const files = 3
+
+// Lease is a borrowed session, for its borrower alone.
+type Lease struct {
+	Session
+	keeper int
+}
+
+// Borrow asks the keeper that listens at socket. The error is ErrNone, or wraps it, where nft must be run otherwise.
+func Borrow(socket string) (*Lease, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, errors.Join(ErrNone, err)
+	}
+	lease := &Lease{keeper: fd}
+	if err := lease.take(socket); err != nil {
+		_ = unix.Close(fd)
+		return nil, errors.Join(ErrNone, err)
+	}
+	return lease, nil
+}
+
+func (l *Lease) take(socket string) error {
+	if err := unix.Connect(l.keeper, &unix.SockaddrUnix{Name: socket}); err != nil {
+		return err
+	}
+	tail, rights := make([]byte, LongestTail), make([]byte, unix.CmsgSpace(files*4))
+	n, rightsLength, _, _, err := unix.Recvmsg(l.keeper, tail, rights, unix.MSG_CMSG_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return ErrNone
+	}
+	messages, err := unix.ParseSocketControlMessage(rights[:rightsLength])
+	if err != nil || len(messages) != 1 {
+		return errors.Join(ErrNone, err)
+	}
+	passed, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(passed) != files {
+		return errors.Join(ErrNone, err)
+	}
+	l.Session = Session{
+		Stdin:  os.NewFile(uintptr(passed[0]), "nft's input"),
+		Stderr: os.NewFile(uintptr(passed[1]), "nft's errors"),
+		Script: os.NewFile(uintptr(passed[2]), "nft's script"),
+		Tail:   tail[:n],
+	}
+	return nil
+}
+
+// Return gives the session back, after an Apply without an error. A lease that ends otherwise, be it with its process,
+// ends the session.
+func (l *Lease) Return() error {
+	_, err := unix.Write(l.keeper, []byte{1})
+	return errors.Join(err, l.End())
+}
+
+// End ends the lease and the session.
+func (l *Lease) End() error {
+	return errors.Join(l.Close(), unix.Close(l.keeper))
+}
+
+// Rights is the control message, with the session's files, of the packet that lends a session; its data is the tail.
+func (s *Session) Rights() []byte {
+	return unix.UnixRights(int(s.Stdin.Fd()), int(s.Stderr.Fd()), int(s.Script.Fd()))
+}
