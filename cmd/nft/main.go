@@ -27,7 +27,7 @@ func main() {
 		fail(err)
 	}
 	complaint, ok, err := lease.Apply(script)
-	if errors.Is(err, nft.ErrNotBegun) {
+	if errors.Is(err, nft.ErrNotApplied) {
 		// The script is in a file already.
 		if err := errors.Join(unix.Dup2(int(lease.Script.Fd()), unix.Stdin), rewind(unix.Stdin)); err != nil {
 			fail(err)

@@ -13,8 +13,8 @@ var ErrNone = errors.New("no process of nft to be had")
 // LongestTail bounds the packet that lends a session.
 const LongestTail = 4096
 
-// files are passed with it: input, errors, script.
-const files = 3
+// files are passed with it: input, errors, script, netlink socket.
+const files = 4
 
 // Lease is a borrowed session, for its borrower alone.
 type Lease struct {
@@ -57,10 +57,11 @@ func (l *Lease) take(socket string) error {
 		return errors.Join(ErrNone, err)
 	}
 	l.Session = Session{
-		Stdin:  os.NewFile(uintptr(passed[0]), "nft's input"),
-		Stderr: os.NewFile(uintptr(passed[1]), "nft's errors"),
-		Script: os.NewFile(uintptr(passed[2]), "nft's script"),
-		Tail:   tail[:n],
+		Stdin:   os.NewFile(uintptr(passed[0]), "nft's input"),
+		Stderr:  os.NewFile(uintptr(passed[1]), "nft's errors"),
+		Script:  os.NewFile(uintptr(passed[2]), "nft's script"),
+		Netlink: os.NewFile(uintptr(passed[3]), "nf_tables"),
+		Tail:    tail[:n],
 	}
 	return nil
 }
@@ -79,5 +80,5 @@ func (l *Lease) End() error {
 
 // Rights is the control message, with the session's files, of the packet that lends a session; its data is the tail.
 func (s *Session) Rights() []byte {
-	return unix.UnixRights(int(s.Stdin.Fd()), int(s.Stderr.Fd()), int(s.Script.Fd()))
+	return unix.UnixRights(int(s.Stdin.Fd()), int(s.Stderr.Fd()), int(s.Script.Fd()), int(s.Netlink.Fd()))
 }

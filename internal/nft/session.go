@@ -27,18 +27,19 @@ const (
 	inStdin = "/dev/stdin:"
 )
 
-// Errors of Apply when the process has ended: before it was given the script, or before it said what became of it.
+// Errors of Apply when the process has ended before it said what became of the script.
 var (
-	ErrNotBegun = errors.New("nft has ended")
-	ErrEnded    = errors.New("nft ended before it had said whether the script was applied")
+	ErrNotApplied = errors.New("nft ended before it had applied the script")
+	ErrEnded      = errors.New("nft ended before it had said whether the script was applied")
 )
 
 // Session is a process of nft, by its files.
 type Session struct {
-	Stdin  *os.File // commands
-	Stderr *os.File // what it complains of
-	Script *os.File // in memory, shared with the process
-	Tail   []byte   // its complaint of the marker
+	Stdin   *os.File // commands
+	Stderr  *os.File // what it complains of
+	Script  *os.File // in memory, shared with the process
+	Netlink *os.File // a socket of nf_tables, by which a session learns what a process that was killed has done
+	Tail    []byte   // its complaint of the marker
 }
 
 // Apply applies the script, as one transaction. Complaint is what `nft -f -` would write to standard error: where ok is
@@ -50,12 +51,19 @@ func (s *Session) Apply(script []byte) (complaint []byte, ok bool, err error) {
 	if _, err := s.Script.WriteAt(script, 0); err != nil {
 		return nil, false, err
 	}
+	before, err := s.generation()
+	if err != nil {
+		return nil, false, errors.Join(ErrNotApplied, err)
+	}
 	if _, err := s.Stdin.WriteString(include + Marker + "\n"); err != nil {
-		return nil, false, errors.Join(ErrNotBegun, err)
+		return nil, false, errors.Join(ErrNotApplied, err)
 	}
 	said, err := s.read(func(said []byte) bool { return bytes.HasSuffix(said, s.Tail) })
 	if err != nil {
-		return said, false, err
+		if now, generationErr := s.generation(); generationErr == nil && now == before {
+			err = errors.Join(ErrNotApplied, err)
+		}
+		return nil, false, err
 	}
 	said = said[:len(said)-len(s.Tail)]
 	return asFromStdin(said), !bytes.Contains(said, []byte("Error: ")), nil
@@ -91,7 +99,7 @@ func (s *Session) read(all func(said []byte) bool) ([]byte, error) {
 
 // Close closes the files. The process ends when nobody has its standard input any more.
 func (s *Session) Close() error {
-	return errors.Join(s.Stdin.Close(), s.Stderr.Close(), s.Script.Close())
+	return errors.Join(s.Stdin.Close(), s.Stderr.Close(), s.Script.Close(), s.Netlink.Close())
 }
 
 func asFromStdin(said []byte) []byte {

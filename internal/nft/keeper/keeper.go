@@ -20,6 +20,8 @@ const (
 	most = 4
 	// uses is how often one is lent: it remembers each command for a user who wants it back.
 	uses = 1000
+	// patience is how many starts in a row may fail: then this nft cannot be used so. One may have been killed.
+	patience = 3
 )
 
 // Keeper starts processes of nft when they are asked for.
@@ -31,7 +33,7 @@ type Keeper struct {
 	free   []*process
 	alive  int
 	closed bool
-	futile bool // this nft cannot be used so
+	failed int // starts since the last that succeeded
 }
 
 // New returns a keeper of processes of the program at path, or found by that name.
@@ -70,7 +72,7 @@ func (k *Keeper) lend(ctx context.Context, connection *net.UnixConn) {
 	defer func() { _ = connection.Close() }()
 	p, err := k.take()
 	if err != nil {
-		k.log.WarnContext(ctx, "nft cannot be kept running; it is started for each change", "error", err)
+		k.log.WarnContext(ctx, "no process of nft could be kept for others; they start their own", "error", err)
 	}
 	if p == nil {
 		return
@@ -101,7 +103,7 @@ func (k *Keeper) take() (*process, error) {
 		k.mu.Unlock()
 		return p, nil
 	}
-	if k.closed || k.futile || k.alive == most {
+	if k.closed || k.failed == patience || k.alive == most {
 		k.mu.Unlock()
 		return nil, nil //nolint:nilnil // none is no error
 	}
@@ -109,13 +111,14 @@ func (k *Keeper) take() (*process, error) {
 	k.mu.Unlock()
 
 	p, err := start(k.path)
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	if err != nil {
-		k.mu.Lock()
-		defer k.mu.Unlock()
 		k.alive--
-		k.futile = true
+		k.failed++
 		return nil, err
 	}
+	k.failed = 0
 	p.idle = time.AfterFunc(idleTime, func() { k.expire(p) })
 	p.idle.Stop()
 	return p, nil

@@ -173,7 +173,7 @@ func TestAKilledProcessIsReplaced(t *testing.T) {
 	lease := b.borrow()
 	apply(t, lease, table)
 	b.kill()
-	if _, ok, err := lease.Apply([]byte(table)); ok || !errors.Is(err, nft.ErrNotBegun) {
+	if _, ok, err := lease.Apply([]byte(table)); ok || !errors.Is(err, nft.ErrNotApplied) {
 		t.Errorf("with a process that was killed: %v, %v", ok, err)
 	}
 	_ = lease.End()
@@ -185,6 +185,28 @@ func TestAKilledProcessIsReplaced(t *testing.T) {
 	lease = b.borrow()
 	apply(t, lease, table)
 	_ = lease.Return()
+}
+
+func TestAProcessIsKilledWhileItApplies(t *testing.T) {
+	b := newBench(t)
+	lease := b.borrow()
+	apply(t, lease, table)
+	killed := make(chan struct{})
+	go func() {
+		defer close(killed)
+		<-time.After(20 * time.Millisecond)
+		b.kill()
+	}()
+	// Takes a few hundred milliseconds.
+	_, ok, err := lease.Apply([]byte(strings.Repeat("add rule ip demo one drop\n", 50_000)))
+	<-killed
+	if ok || !errors.Is(err, nft.ErrNotApplied) {
+		t.Errorf("Apply: %v, %v, want %v", ok, err, nft.ErrNotApplied)
+	}
+	if strings.Contains(b.list(), "drop") {
+		t.Error("it was applied")
+	}
+	_ = lease.End()
 }
 
 func TestThereAreNotTooMany(t *testing.T) {
@@ -210,7 +232,7 @@ func TestAnNFTThatDoesNotAnswerIsLeftAlone(t *testing.T) {
 	b := newBench(t)
 	b.stop()
 	b.serve("/bin/true")
-	for range 2 {
+	for range 5 {
 		if _, err := nft.Borrow(b.socket); !errors.Is(err, nft.ErrNone) {
 			t.Errorf("Borrow: %v, want %v", err, nft.ErrNone)
 		}

@@ -85,20 +85,36 @@ func (c childFiles) close() {
 	_ = c.stderr.Close()
 }
 
-// files makes both pipes and the script.
-func files() (*nft.Session, childFiles, error) {
+// files makes both pipes, the script and the socket.
+func files() (_ *nft.Session, _ childFiles, err error) {
+	var made []*os.File
+	defer func() {
+		if err != nil {
+			for _, f := range made {
+				_ = f.Close()
+			}
+		}
+	}()
 	fd, err := unix.MemfdCreate("nft-script", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, childFiles{}, fmt.Errorf("make a file for scripts: %w", err)
 	}
 	script := os.NewFile(uintptr(fd), "nft-script")
+	made = append(made, script)
+	netlink, err := nft.OpenNetlink()
+	if err != nil {
+		return nil, childFiles{}, fmt.Errorf("open a socket of nf_tables: %w", err)
+	}
+	made = append(made, netlink)
 	stdin, input, err := os.Pipe()
 	if err != nil {
-		return nil, childFiles{}, errors.Join(err, script.Close())
+		return nil, childFiles{}, err
 	}
+	made = append(made, stdin, input)
 	errs, stderr, err := os.Pipe()
 	if err != nil {
-		return nil, childFiles{}, errors.Join(err, script.Close(), stdin.Close(), input.Close())
+		return nil, childFiles{}, err
 	}
-	return &nft.Session{Stdin: input, Stderr: errs, Script: script}, childFiles{stdin: stdin, stderr: stderr}, nil
+	session := &nft.Session{Stdin: input, Stderr: errs, Script: script, Netlink: netlink}
+	return session, childFiles{stdin: stdin, stderr: stderr}, nil
 }
