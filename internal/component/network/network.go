@@ -118,7 +118,12 @@ func (c *Component) build(ctx context.Context) error {
 	if err := c.nft.apply(ctx, c.plan.table.script()); err != nil {
 		return fmt.Errorf("make table %s %s: %w", tableFamily, tableName, err)
 	}
-	_, err := c.ensureRules(ctx)
+	listed, err := c.nft.chains(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = c.ensurePasses(ctx, listed)
+	c.rulesChecked = time.Now()
 	return err
 }
 
