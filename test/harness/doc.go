@@ -8,6 +8,7 @@
 // the upper directories of overlays and is thrown away with it; /run, /var/log,
 // /var/lib/boxyard and /var/lib/kubelet are private from the start. Sysctls that
 // are not of a network namespace are the host's: they are put back at the end.
+// An instance whose test was killed is removed when the next one is started.
 //
 // Environment: BOXYARD_BIN (default bin/boxyard of the repository),
 // BOXYARD_PAYLOAD_DIR (passed to `up --payload-dir`, for a binary that carries

@@ -5,9 +5,11 @@ package harness
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -174,5 +176,49 @@ func TestExecEndsWithItsContext(t *testing.T) {
 	result, err := in.Exec(t.Context(), Command{Name: "sh", Args: []string{"-c", "echo out; echo err >&2; exit 7"}})
 	if err != nil || result.Code != 7 || result.Stdout != "out\n" || result.Stderr != "err\n" {
 		t.Errorf("got %+v, %v", result, err)
+	}
+}
+
+func TestWhatAKilledTestHasLeftIsRemoved(t *testing.T) {
+	const variable = "BOXYARD_TEST_LEAVE"
+	if os.Getenv(variable) != "" {
+		in := instance(t)
+		cmd := in.Prepare(t.Context(), Command{Name: "sleep", Args: []string{"1000"}})
+		if err := in.StartProcess(cmd); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Printf("left %s %d\n", in.dir, cmd.Process.Pid)
+		<-t.Context().Done()
+	}
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
+	child.Env = append(os.Environ(), variable+"=1")
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var dir string
+	var pid int
+	if _, err := fmt.Fscanf(out, "left %s %d\n", &dir, &pid); err != nil {
+		t.Fatal(err)
+	}
+	alive := instance(t)
+	if _, err := os.Stat(dir); err != nil {
+		t.Errorf("the instance of a process that lives: %v", err)
+	}
+	_ = child.Process.Kill()
+	_ = child.Wait()
+	instance(t)
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s of a process that was killed: %v", dir, err)
+	}
+	// One that waits to be reaped has no arguments any more.
+	if args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); len(args) > 0 {
+		t.Errorf("its process %d lives: %q", pid, args)
+	}
+	if _, err := os.Stat(alive.dir); err != nil {
+		t.Errorf("our own: %v", err)
 	}
 }

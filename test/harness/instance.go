@@ -38,6 +38,7 @@ type Instance struct {
 
 	repo       string
 	dir        string // everything that the instance writes, outside of the namespaces
+	owner      *os.File // see own
 	payloadDir string
 	opts       Options
 	sysctls    map[string]string
@@ -60,15 +61,18 @@ func Start(opts Options) (*Instance, error) {
 	id := hex.EncodeToString(random[:])
 	in := &Instance{
 		ID:         id,
-		Cgroup:     "boxyard-test-" + id,
+		Cgroup:     prefix + id,
 		Binary:     cmp.Or(opts.Binary, os.Getenv("BOXYARD_BIN"), filepath.Join(repo, "bin", "boxyard")),
 		repo:       repo,
-		dir:        filepath.Join("/var/tmp", "boxyard-test-"+id),
+		dir:        filepath.Join(instances, prefix+id),
 		payloadDir: os.Getenv("BOXYARD_PAYLOAD_DIR"),
 		opts:       opts,
 	}
 	if _, err := os.Stat(in.Binary); err != nil {
 		return nil, fmt.Errorf("harness: no binary to test: %w; try: make build", err)
+	}
+	if err := sweep(); err != nil {
+		return nil, err
 	}
 	if in.sysctls, err = hostSysctls(); err != nil {
 		return nil, err
@@ -106,6 +110,9 @@ func (in *Instance) create() error {
 		if err := os.MkdirAll(filepath.Join(in.dir, name), 0o755); err != nil {
 			return fmt.Errorf("harness: %w", err)
 		}
+	}
+	if err := in.own(); err != nil {
+		return fmt.Errorf("harness: %w", err)
 	}
 	if !in.opts.NoPayload && in.payloadDir == "" && in.opts.DataMB == 0 {
 		if err := in.takePayload(); err != nil {
@@ -187,9 +194,9 @@ func (in *Instance) Close() error {
 // remove deletes the directory. File systems of dead namespaces take a moment to go.
 func (in *Instance) remove() error {
 	if os.Getenv("BOXYARD_TEST_KEEP") == "1" {
-		return nil
+		return in.disown()
 	}
-	return poll(10*time.Second, func() error { return os.RemoveAll(in.dir) })
+	return errors.Join(poll(10*time.Second, func() error { return os.RemoveAll(in.dir) }), in.disown())
 }
 
 // nothingLeft looks for traces on the host.

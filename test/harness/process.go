@@ -129,7 +129,7 @@ func (in *Instance) owns(pid int) bool {
 		return true
 	}
 	cgroups, err := os.ReadFile(dir + "cgroup")
-	return err == nil && bytes.Contains(cgroups, []byte(in.Cgroup))
+	return err == nil && bytes.Contains(cgroups, []byte(in.Cgroup)) || ns == (namespaces{}) && in.sees(pid)
 }
 
 // killAll ends every process of the instance and returns those that it found first.
