@@ -37,7 +37,7 @@ type Instance struct {
 	Binary string
 
 	repo       string
-	dir        string // everything that the instance writes, outside of the namespaces
+	dir        string   // everything that the instance writes, outside of the namespaces
 	owner      *os.File // see own
 	payloadDir string
 	opts       Options
