@@ -80,10 +80,18 @@ func apiserverArgs(c config.Cluster) []string {
 	return append(args, auditArgs(c)...)
 }
 
+// Hooks are what RunAPIServer calls.
+type Hooks struct {
+	// Configured is called before it answers, with the identity that the server itself uses, which may do everything.
+	Configured func(loopback *rest.Config)
+	// Writes is called before a request is served that is to change something: not for leases, which are renewed while
+	// nothing else happens. It must return at once.
+	Writes func()
+}
+
 // RunAPIServer serves the Kubernetes API on loopback and on the node's addresses, and the resource metrics with
 // it. It gets itself ready while etcd starts. It returns when the server has ended; a cancelled context ends it gracefully.
-// configured is called before it answers, with the identity that the server itself uses, which may do everything.
-func RunAPIServer(ctx context.Context, c config.Cluster, etcd *Etcd, usage *metrics.Metrics, configured func(loopback *rest.Config)) error {
+func RunAPIServer(ctx context.Context, c config.Cluster, etcd *Etcd, usage *metrics.Metrics, hooks Hooks) error {
 	for _, write := range []func(config.Cluster) error{writeAuthentication, writeAdmission, writeAuditPolicy} {
 		if err := write(c); err != nil {
 			return err
@@ -124,21 +132,21 @@ func RunAPIServer(ctx context.Context, c config.Cluster, etcd *Etcd, usage *metr
 	if errs := completed.Validate(); len(errs) != 0 {
 		return utilerrors.NewAggregate(errs)
 	}
-	return serveAPI(ctx, completed, etcd, usage, configured)
+	return serveAPI(ctx, completed, etcd, usage, hooks)
 }
 
 // shutdownLimit is how long connections may take to end. Upstream's minute is for load balancers; the watches of
 // our own parts, which end with the process, would use all of it.
 const shutdownLimit = 500 * time.Millisecond
 
-// serveAPI is app.Run of kube-apiserver (cmd/kube-apiserver/app/server.go) with four differences. Etcd is waited
+// serveAPI is app.Run of kube-apiserver (cmd/kube-apiserver/app/server.go) with five differences. Etcd is waited
 // for when the configuration is there, which takes as long as etcd's start. Two hooks are
 // left to the package bootstrap: those for the roles and for the system priority classes wait for a second
 // before they do anything and hold back readiness that long (pkg/registry/rbac/rest/storage_rbac.go and
 // pkg/registry/scheduling/rest/storage_scheduling.go). The resource metrics are served too: by the last server of
-// the chain, which is the aggregator, before it would look for another server behind an APIService. And the end
-// is quicker.
-func serveAPI(ctx context.Context, opts options.CompletedOptions, etcd *Etcd, usage *metrics.Metrics, configured func(loopback *rest.Config)) error {
+// the chain, which is the aggregator, before it would look for another server behind an APIService. That server,
+// which every request reaches first, also tells of writes. And the end is quicker.
+func serveAPI(ctx context.Context, opts options.CompletedOptions, etcd *Etcd, usage *metrics.Metrics, hooks Hooks) error {
 	name, err := cache.NewInformerName("kube-apiserver")
 	if err != nil {
 		return err
@@ -151,6 +159,7 @@ func serveAPI(ctx context.Context, opts options.CompletedOptions, etcd *Etcd, us
 	generic := apiConfig.KubeAPIs.ControlPlane.Generic
 	generic.DisabledPostStartHooks.Insert(rbacrest.PostStartHookName, schedulingrest.PostStartHookName)
 	metrics.Describe(generic)
+	tellOfWrites(&apiConfig.Aggregator.GenericConfig.Config, hooks.Writes)
 	if _, err := etcd.wait(ctx); err != nil {
 		return err
 	}
@@ -172,7 +181,7 @@ func serveAPI(ctx context.Context, opts options.CompletedOptions, etcd *Etcd, us
 	}
 	loopback := rest.CopyConfig(generic.LoopbackClientConfig)
 	loopback.ContentType = runtime.ContentTypeProtobuf
-	configured(loopback)
+	hooks.Configured(loopback)
 	if err := prepared.Run(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("kube-apiserver: %w", err)
 	}

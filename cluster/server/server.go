@@ -58,6 +58,7 @@ type server struct {
 	api      *stage
 	clients  *stage
 	usable   chan struct{} // closed when the API is ready and has its roles
+	thrift   *thrift
 }
 
 // Run blocks until ctx is done, and then returns nil, or until a part has ended, and then returns why.
@@ -89,6 +90,7 @@ func Run(ctx context.Context, c config.Cluster) error {
 		api:      newStage(ctx, failed),
 		clients:  newStage(ctx, failed),
 		usable:   make(chan struct{}),
+		thrift:   newThrift(c.Fast(config.FastIdle)),
 	}
 	s.checks = newChecks(c)
 	s.board = status.New(s.recheck, partEtcd, partAPI, partRoles, partObjects, partController, partScheduler, partKubelet, partNode, partProxy)
@@ -112,8 +114,11 @@ func Run(ctx context.Context, c config.Cluster) error {
 func (s *server) startAPI(etcd *controlplane.Etcd) {
 	s.board.Wait(partAPI, "etcd")
 	s.api.start(partAPI, func(ctx context.Context) error {
-		return controlplane.RunAPIServer(ctx, s.config, etcd, s.usage, func(loopback *rest.Config) {
-			s.clients.try("start of the clients", func(ctx context.Context) error { return s.startClients(ctx, loopback) })
+		return controlplane.RunAPIServer(ctx, s.config, etcd, s.usage, controlplane.Hooks{
+			Configured: func(loopback *rest.Config) {
+				s.clients.try("start of the clients", func(ctx context.Context) error { return s.startClients(ctx, loopback) })
+			},
+			Writes: s.thrift.rouse,
 		})
 	})
 }
@@ -216,7 +221,7 @@ func (s *server) ready(part string) {
 	}
 	klog.InfoS("The cluster is ready", "node", s.config.NodeName)
 	s.clients.start("resource metrics", func(ctx context.Context) error { return s.usage.Collect(ctx, s.identity) })
-	s.clients.try("memory", keepThrift)
+	s.clients.try("memory", s.thrift.keep)
 }
 
 // recheck looks again, when the daemon asks, at what may have failed without an end of its part.

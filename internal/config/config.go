@@ -37,6 +37,7 @@ const (
 	FastQueues      = "queues"       // work queues keep no metrics, which wake an idle cluster (ADR 38)
 	FastStorage     = "storage"      // kube-apiserver calls etcd, which is in its process, directly (ADR 37)
 	FastWatchCaches = "watch-caches" // kube-apiserver caches no kinds of objects that seldom change (ADR 39)
+	FastIdle        = "idle"         // with nothing to do the cluster has one processor and sleeps a little longer (ADR 41)
 	FastNFT         = "nft"          // dockerd's and kube-proxy's rules are applied by processes of nft that stay (ADR 40)
 	FastShim        = "shim"         // one shim for all containers (ADR 33)
 	FastSeccomp     = "seccomp"      // that shim keeps the seccomp filters that runc compiles (ADR 36)

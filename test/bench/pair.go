@@ -27,7 +27,7 @@ func fastPathGroups() []group {
 		},
 	}
 	// It is an idle cluster that these are for. What a start leaves to do is done in the minute that is thrown away.
-	for _, path := range []string{config.FastQueues, config.FastWatchCaches} {
+	for _, path := range []string{config.FastQueues, config.FastWatchCaches, config.FastIdle} {
 		own[path] = measure{
 			What: "CPU time of all processes over one minute in which nothing is done", Unit: inCores, rounds: 3, sample: oneMinute,
 		}
