@@ -22,7 +22,8 @@ type Lease struct {
 	keeper int
 }
 
-// Borrow asks the keeper that listens at socket. The error is ErrNone, or wraps it, where nft must be run otherwise.
+// Borrow asks the keeper that listens at socket. The error is ErrNone, or wraps it, where nft must be run otherwise: also
+// where the calling thread is in another network namespace.
 func Borrow(socket string) (*Lease, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -63,14 +64,34 @@ func (l *Lease) take(socket string) error {
 		Netlink: os.NewFile(uintptr(passed[3]), "nf_tables"),
 		Tail:    tail[:n],
 	}
+	if here, err := l.isHere(); !here || err != nil {
+		return errors.Join(ErrNone, err, l.giveBack(), l.Close())
+	}
 	return nil
+}
+
+// isHere tells whether the session changes the rules of the network namespace in which the calling thread is. dockerd
+// also changes those of its containers.
+func (l *Lease) isHere() (bool, error) {
+	theirs, err := unix.IoctlRetInt(int(l.Netlink.Fd()), unix.SIOCGSKNS)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = unix.Close(theirs) }()
+	var session, own unix.Stat_t
+	if err := errors.Join(unix.Fstat(theirs, &session), unix.Stat("/proc/thread-self/ns/net", &own)); err != nil {
+		return false, err
+	}
+	return session.Dev == own.Dev && session.Ino == own.Ino, nil
 }
 
 // Return gives the session back, after an Apply without an error. A lease that ends otherwise, be it with its process,
 // ends the session.
-func (l *Lease) Return() error {
+func (l *Lease) Return() error { return errors.Join(l.giveBack(), l.End()) }
+
+func (l *Lease) giveBack() error {
 	_, err := unix.Write(l.keeper, []byte{1})
-	return errors.Join(err, l.End())
+	return err
 }
 
 // End ends the lease and the session.

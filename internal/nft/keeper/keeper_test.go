@@ -272,6 +272,17 @@ func TestTheProgram(t *testing.T) {
 	if out, err := run("", "list", "tables"); err != nil || out != "table ip demo\n" {
 		t.Errorf("list: %v: %s", err, out)
 	}
+	there := namespace(t)
+	elsewhere := exec.CommandContext(t.Context(), "nsenter", "--net="+there, program, "-f", "-")
+	elsewhere.Stdin = strings.NewReader("table ip elsewhere {\n}\n")
+	elsewhere.Env = nft.Lent{Socket: b.socket, Path: "/usr/sbin/nft"}.Environ(os.Environ())
+	if out, err := elsewhere.CombinedOutput(); err != nil {
+		t.Errorf("in another network namespace: %v: %s", err, out)
+	}
+	out, err := exec.CommandContext(t.Context(), "nsenter", "--net="+there, "nft", "list", "tables").CombinedOutput()
+	if err != nil || string(out) != "table ip elsewhere\n" || strings.Contains(b.list(), "elsewhere") {
+		t.Errorf("in another network namespace: %v: %s, and here: %s", err, out, b.list())
+	}
 	b.stop()
 	if out, err := run("add chain ip demo two\n", "-f", "-"); err != nil {
 		t.Errorf("without a keeper: %v: %s", err, out)
