@@ -60,13 +60,27 @@ func (s *Session) Apply(script []byte) (complaint []byte, ok bool, err error) {
 	}
 	said, err := s.read(func(said []byte) bool { return bytes.HasSuffix(said, s.Tail) })
 	if err != nil {
-		if now, generationErr := s.generation(); generationErr == nil && now == before {
-			err = errors.Join(ErrNotApplied, err)
-		}
-		return nil, false, err
+		applied, err := s.appliedSince(before, err)
+		return nil, applied, err
 	}
 	said = said[:len(said)-len(s.Tail)]
 	return asFromStdin(said), !bytes.Contains(said, []byte("Error: ")), nil
+}
+
+// appliedSince tells what a process has done that ended with err. One transaction since is its own, unless another came
+// within the same few milliseconds.
+func (s *Session) appliedSince(generation uint32, err error) (bool, error) {
+	now, generationErr := s.generation()
+	switch {
+	case generationErr != nil:
+		return false, errors.Join(err, generationErr)
+	case now == generation:
+		return false, errors.Join(ErrNotApplied, err)
+	case now == generation+1:
+		return true, nil
+	default:
+		return false, err
+	}
 }
 
 // Greet learns how the process complains of the marker, and so whether it can be used at all. It sets s.Tail.
