@@ -28,8 +28,8 @@ func main() {
 	}
 	complaint, ok, err := lease.Apply(script)
 	if errors.Is(err, nft.ErrNotApplied) {
-		// The script is in a file already.
-		if err := errors.Join(unix.Dup2(int(lease.Script.Fd()), unix.Stdin), rewind(unix.Stdin)); err != nil {
+		// The script is in a file already, at whose beginning we still are.
+		if err := unix.Dup3(int(lease.Script.Fd()), unix.Stdin, 0); err != nil {
 			fail(err)
 		}
 		become()
@@ -52,11 +52,6 @@ func become() {
 		path = "/usr/sbin/nft"
 	}
 	fail(&os.PathError{Op: "execute", Path: path, Err: unix.Exec(path, os.Args, os.Environ())})
-}
-
-func rewind(fd int) error {
-	_, err := unix.Seek(fd, 0, io.SeekStart)
-	return err
 }
 
 func fail(err error) {

@@ -12,14 +12,11 @@ import (
 	"os"
 )
 
-// ScriptFile is where a session's process finds its script: it inherits the file with this number.
-const ScriptFile = 3
-
-// Marker is no command: nft complains of it, which tells that everything before it was done.
-const Marker = "boxyard-has-come-to-the-end"
+// marker is no command: nft complains of it, which tells that everything before it was done.
+const marker = "boxyard-has-come-to-the-end"
 
 const (
-	// include is one transaction, as `nft -f` is. The file is opened anew each time, and so read from its beginning.
+	// include is one transaction, as `nft -f` is, of the file that the process inherits as its third. The file is opened anew each time, and so read from its beginning.
 	include = `include "/proc/self/fd/3"` + "\n"
 	// How nft begins what it says of a script, and of the one that includes it.
 	inScript, inInclude = "/proc/self/fd/3:", "In file included from "
@@ -55,7 +52,7 @@ func (s *Session) Apply(script []byte) (complaint []byte, ok bool, err error) {
 	if err != nil {
 		return nil, false, errors.Join(ErrNotApplied, err)
 	}
-	if _, err := s.Stdin.WriteString(include + Marker + "\n"); err != nil {
+	if _, err := s.Stdin.WriteString(include + marker + "\n"); err != nil {
 		return nil, false, errors.Join(ErrNotApplied, err)
 	}
 	said, err := s.read(func(said []byte) bool { return bytes.HasSuffix(said, s.Tail) })
@@ -85,12 +82,12 @@ func (s *Session) appliedSince(generation uint32, err error) (bool, error) {
 
 // Greet learns how the process complains of the marker, and so whether it can be used at all. It sets s.Tail.
 func (s *Session) Greet() error {
-	if _, err := s.Stdin.WriteString(Marker + "\n"); err != nil {
+	if _, err := s.Stdin.WriteString(marker + "\n"); err != nil {
 		return err
 	}
 	said, err := s.read(func(said []byte) bool {
 		// A message, the line with the marker, and a line that points at the place.
-		_, after, found := bytes.Cut(said, []byte(Marker+"\n"))
+		_, after, found := bytes.Cut(said, []byte(marker+"\n"))
 		return found && bytes.HasSuffix(after, []byte("^\n"))
 	})
 	s.Tail = said

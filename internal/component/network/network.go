@@ -122,9 +122,11 @@ func (c *Component) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.ensurePasses(ctx, listed)
+	if _, err := c.ensurePasses(ctx, listed); err != nil {
+		return err
+	}
 	c.rulesChecked = time.Now()
-	return err
+	return nil
 }
 
 func (c *Component) keep(ctx context.Context, changes <-chan change) {
