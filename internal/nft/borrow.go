@@ -16,6 +16,9 @@ const LongestTail = 4096
 // files are passed with it: input, errors, script, netlink socket.
 const files = 4
 
+// patience is how long a keeper may take, in seconds: it starts nft in a fraction of one. Who waits longer goes without.
+const patience = 5
+
 // Lease is a borrowed session, for its borrower alone.
 type Lease struct {
 	Session
@@ -38,6 +41,11 @@ func Borrow(socket string) (*Lease, error) {
 }
 
 func (l *Lease) take(socket string) error {
+	for _, limit := range []int{unix.SO_SNDTIMEO, unix.SO_RCVTIMEO} { // the first holds for Connect
+		if err := unix.SetsockoptTimeval(l.keeper, unix.SOL_SOCKET, limit, &unix.Timeval{Sec: patience}); err != nil {
+			return err
+		}
+	}
 	if err := unix.Connect(l.keeper, &unix.SockaddrUnix{Name: socket}); err != nil {
 		return err
 	}

@@ -100,7 +100,8 @@ func webhookDown(w workload) {
 func conversion(w workload) {
 	w.serve()
 	w.apply("crates")
-	w.k("wait", "crd/crates.boxyard.test", "--for=condition=Established", "--timeout=30s")
+	w.becomes(30*time.Second, "True", "get", "crd", "crates.boxyard.test", "-o", // `kubectl wait` gives up on conditions that are still null
+		`jsonpath={.status.conditions[?(@.type=="Established")].status}`)
 	w.eventually(30*time.Second, "a crate is made", func() error {
 		_, err := w.stdin(w.manifest("crate"), "apply", "-f", "-")
 		return err

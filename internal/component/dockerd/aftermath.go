@@ -2,6 +2,7 @@ package dockerd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -22,22 +23,27 @@ const labelTemporary = "buildkit/lease.temporary"
 // releases it once, and containerd was away then; so dockerd is started anew, and likewise where it contradicts itself.
 // Its containers go on, and published ports stay open.
 func (c *Component) afterContainerd(ctx context.Context, ctrd *containerd.Client, dkr *client.Client, gone time.Time) error {
+	held, err := ctrd.LeasesService().List(ctx)
+	if err != nil {
+		return fmt.Errorf("list leases: %w", err)
+	}
+	return errors.Join(c.clearUnfinished(ctx, ctrd, held, gone), c.restartIfLeft(ctx, dkr, held, gone))
+}
+
+// clearUnfinished clears away the containers that were being made or removed when containerd ended.
+func (c *Component) clearUnfinished(ctx context.Context, ctrd *containerd.Client, held []leases.Lease, gone time.Time) error {
 	mounted, err := mountedBelow(rootfsDir(c.o))
 	if err != nil {
 		return err
 	}
-	manager := ctrd.LeasesService()
-	held, err := manager.List(ctx)
-	if err != nil {
-		return fmt.Errorf("list leases: %w", err)
-	}
-	err = unfinished{
+	return unfinished{
 		containers: containersDir(c.o),
-		leases:     manager, sandboxes: ctrd.SandboxStore(), now: time.Now(), before: gone, inUse: mounted,
+		leases:     ctrd.LeasesService(), sandboxes: ctrd.SandboxStore(), now: time.Now(), before: gone, inUse: mounted,
 	}.clear(ctx, held)
-	if err != nil {
-		return err
-	}
+}
+
+// restartIfLeft starts dockerd anew where builds have left something, or it contradicts itself.
+func (c *Component) restartIfLeft(ctx context.Context, dkr *client.Client, held []leases.Lease, gone time.Time) error {
 	steps, err := stepsOf(c.o).list()
 	if err != nil || len(steps) > 0 {
 		return err // a build that outlived containerd is worth more than what another has left

@@ -20,9 +20,10 @@ var containerID = regexp.MustCompile(`^[0-9a-f]{64}$`)
 // containersDir is of dockerd's containers: a directory each.
 func containersDir(o Options) string { return filepath.Join(o.Layout.DataOf("docker"), "containers") }
 
-// unfinished are containers that dockerd was making when it was killed (moby daemon/create.go): first there is a
-// lease with the container's ID as its name, which holds the snapshots, then a directory, and at last the file that
-// makes a container of both. Without that file the next dockerd knows nothing of them, and nobody can remove them.
+// unfinished are containers that dockerd was making or removing when it was killed (moby daemon/create.go, delete.go):
+// first there is a lease with the container's ID as its name, which holds the snapshots, then a directory, and at last
+// the file that makes a container of both. Of one that is removed the lease goes first and then the directory, in any
+// order of its files. Without that file the next dockerd knows nothing of them, and nobody can remove them.
 type unfinished struct {
 	containers string // the directory of dockerd's containers
 	leases     leases.Manager
@@ -46,7 +47,8 @@ func (u unfinished) clear(ctx context.Context, held []leases.Lease) error {
 		if _, err := os.Stat(filepath.Join(dir, "config.v2.json")); !errors.Is(err, os.ErrNotExist) || u.inTheMaking(entry) {
 			whole[entry.Name()] = true
 		} else if containerID.MatchString(entry.Name()) {
-			errs = append(errs, removeEmpty(filepath.Join(dir, "checkpoints")), removeEmpty(dir))
+			removed := !slices.ContainsFunc(held, func(l leases.Lease) bool { return l.ID == entry.Name() })
+			errs = append(errs, removeUnfinished(dir, removed))
 		}
 	}
 	held = slices.DeleteFunc(slices.Clone(held), func(l leases.Lease) bool {
@@ -94,6 +96,27 @@ func (u unfinished) isOurs(ctx context.Context, lease leases.Lease) (bool, error
 	return slices.ContainsFunc(resources, func(r leases.Resource) bool {
 		return r.ID == lease.ID+"-init" || r.ID == lease.ID+"-init-key"
 	}), nil
+}
+
+// removeUnfinished deletes the directory of a container that was being removed, or of one that was being made, where
+// there is nothing in it yet but what dockerd writes before the container's own file (moby container/container.go,
+// toDisk, by moby/sys/atomicwriter).
+func removeUnfinished(dir string, removed bool) error {
+	if removed {
+		return os.RemoveAll(dir)
+	}
+	for _, pattern := range []string{"hostconfig.json", ".tmp-hostconfig.json*", ".tmp-config.v2.json*"} {
+		paths, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			return err
+		}
+		for _, path := range paths {
+			if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return errors.Join(removeEmpty(filepath.Join(dir, "checkpoints")), removeEmpty(dir))
 }
 
 // removeEmpty is content where there is nothing, and deletes no content.

@@ -31,14 +31,17 @@ func TestClearUnfinishedContainers(t *testing.T) {
 	now := time.Now()
 	id := func(digit string) string { return strings.Repeat(digit, 64) }
 	whole, pod, early, half, other, young, old := id("1"), id("2"), id("3"), id("4"), id("5"), id("6"), id("7")
+	removed := id("9") // its lease is gone, and some of its files
 	dir := t.TempDir()
-	for _, path := range []string{whole, half + "/checkpoints", other + "/file", "network"} {
+	for _, path := range []string{whole, half + "/checkpoints", other + "/file", removed + "/mounts", "network"} {
 		if err := os.MkdirAll(filepath.Join(dir, path), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, whole, "config.v2.json"), nil, 0o600); err != nil {
-		t.Fatal(err)
+	for _, path := range []string{whole + "/config.v2.json", half + "/hostconfig.json", half + "/.tmp-config.v2.json123", removed + "/hostname"} {
+		if err := os.WriteFile(filepath.Join(dir, path), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	init := func(id, suffix string) []leases.Resource {
 		return []leases.Resource{{ID: id + suffix, Type: "snapshots/overlayfs"}}

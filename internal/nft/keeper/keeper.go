@@ -119,8 +119,6 @@ func (k *Keeper) take() (*process, error) {
 		return nil, err
 	}
 	k.failed = 0
-	p.idle = time.AfterFunc(idleTime, func() { k.expire(p) })
-	p.idle.Stop()
 	return p, nil
 }
 
@@ -129,7 +127,7 @@ func (k *Keeper) giveBack(p *process) {
 	p.uses++
 	if !k.closed && p.uses < uses {
 		k.free = append(k.free, p)
-		p.idle.Reset(idleTime)
+		p.idle = time.AfterFunc(idleTime, func() { k.expire(p) })
 		k.mu.Unlock()
 		return
 	}
