@@ -18,6 +18,7 @@ import (
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/errdefs"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 )
@@ -155,16 +156,19 @@ func ofNamespace(ctx context.Context, c *containerd.Client, space string, all be
 		return err
 	}
 	for _, l := range found {
-		labels, err := json.Marshal(l.Labels)
-		if err != nil {
-			return err
-		}
 		if l.Labels["containerd.io/gc.expire"] == "" {
+			labels, err := json.Marshal(l.Labels)
+			if err != nil {
+				return err
+			}
 			add("leases", l.ID+" "+string(labels))
 			continue
 		}
 		// One that expires goes by itself, with what it holds.
 		held, err := c.LeasesService().ListResources(ctx, l)
+		if errdefs.IsNotFound(err) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
