@@ -75,7 +75,7 @@ build/upstream.stamp: scripts/versions.sh engine/go.mod cluster/go.mod clients/g
 
 build/upstream.env: build/upstream.stamp ;
 
-build_program = scripts/build.sh build/upstream.env
+build_program = scripts/build.sh scripts/kubernetes-ldflags.sh build/upstream.env
 # The longest first. The others yield to it, so that the processors have work to the end.
 build/payload/cluster: $(call sources,cluster) $(build_program)
 	scripts/build.sh cluster $@

@@ -25,17 +25,7 @@ containerd() {
 	set_variable github.com/containerd/containerd/v2/version.Version "v$containerd"
 	set_variable github.com/containerd/containerd/v2/version.Revision "v$containerd"
 }
-kubernetes() {
-	minor=${kubernetes#*.}
-	for module in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
-		set_variable $module.gitVersion "v$kubernetes"
-		set_variable $module.gitMajor "${kubernetes%%.*}"
-		set_variable $module.gitMinor "${minor%%.*}"
-		set_variable $module.gitCommit "v$kubernetes"
-		set_variable $module.gitTreeState clean
-		set_variable $module.buildDate "$kubernetes_time"
-	done
-}
+kubernetes() { . scripts/kubernetes-ldflags.sh; }
 docker_cli() {
 	set_variable github.com/docker/cli/cli/version.Version "$docker_cli"
 	set_variable github.com/docker/cli/cli/version.GitCommit "v$docker_cli"

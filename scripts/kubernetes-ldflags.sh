@@ -1,6 +1,6 @@
-# kubernetes-ldflags.sh - sourced after build/upstream.env by what builds upstream's programs that are not in the payload:
-# ldflags has Kubernetes' version.
-ldflags="-s -w"
+# kubernetes-ldflags.sh - sourced after build/upstream.env by what builds Kubernetes' programs: adds their version to
+# ldflags.
+ldflags=${ldflags:-"-s -w"}
 minor=${kubernetes#*.}
 for module in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
 	ldflags="$ldflags -X $module.gitVersion=v$kubernetes -X $module.gitMajor=${kubernetes%%.*} -X $module.gitMinor=${minor%%.*}"

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/boxyard/boxyard/internal/config"
 	"github.com/boxyard/boxyard/test/harness"
@@ -50,6 +51,12 @@ func fastPathGroups() []group {
 				Unit: inBytes, rounds: 1, limit: 2 * settle, sample: podMemory,
 			})
 		}
+		if path == config.FastIdle {
+			measures = append(measures, measure{
+				Name: "fast-path-idle-pod", What: "A pod until it is Ready, as pod-ready measures it, of a cluster that was idle, with and without the fast path `idle`",
+				Unit: inSeconds, rounds: 10, sample: onePodAfterRest,
+			})
+		}
 		all = append(all, group{
 			name: "fast path " + path,
 			start: func(ctx context.Context, _ string) ([]*subject, error) {
@@ -59,6 +66,14 @@ func fastPathGroups() []group {
 		})
 	}
 	return all
+}
+
+// onePodAfterRest waits longer than it takes until a cluster is idle.
+func onePodAfterRest(ctx context.Context, s *subject) ([]float64, error) {
+	if err := pause(ctx, 15*time.Second); err != nil {
+		return nil, err
+	}
+	return onePod(ctx, s)
 }
 
 func onePodEnds(ctx context.Context, s *subject) ([]float64, error) {

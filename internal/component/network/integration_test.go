@@ -104,7 +104,7 @@ func (s space) command(t *testing.T, line ...string) string {
 
 func (s space) nft(t *testing.T, script string) {
 	t.Helper()
-	s.do(t, func() error { return nft{lookNFT()}.apply(t.Context(), script) })
+	s.do(t, func() error { return nft{"nft"}.apply(t.Context(), script) })
 }
 
 func setUp(name string) error {

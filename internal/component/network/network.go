@@ -1,6 +1,7 @@
 package network
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,24 +50,10 @@ func New(o Options, log *slog.Logger) (*Component, error) {
 	if err != nil {
 		return nil, err
 	}
-	path := o.NFT
-	if path == "" {
-		path = lookNFT()
-	}
 	return &Component{
-		options: o, plan: p, nft: nft{path: path}, log: log, proc: "/proc/sys", sys: "/sys",
+		options: o, plan: p, nft: nft{path: cmp.Or(o.NFT, "nft")}, log: log, proc: "/proc/sys", sys: "/sys",
 		ports: map[string][]port{},
 	}, nil
-}
-
-// lookNFT also looks where a user's PATH does not.
-func lookNFT() string {
-	for _, name := range []string{"nft", "/usr/sbin/nft", "/sbin/nft"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	return "nft"
 }
 
 // Name implements supervisor.Component.

@@ -35,7 +35,7 @@ type Options struct {
 	Open []netip.Prefix
 	// NamesPort is where names are answered on the node's addresses: port 53 leads there. 0 leaves it out.
 	NamesPort int
-	// NFT is the path of nft; "" looks it up.
+	// NFT is the path of nft; "" is the one in PATH.
 	NFT string
 	// NFTSocket is where processes of nft are lent (package nft). Optional.
 	NFTSocket string
