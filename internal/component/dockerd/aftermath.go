@@ -27,7 +27,12 @@ func (c *Component) afterContainerd(ctx context.Context, ctrd *containerd.Client
 	if err != nil {
 		return fmt.Errorf("list leases: %w", err)
 	}
-	return errors.Join(c.clearUnfinished(ctx, ctrd, held, gone), c.restartIfLeft(ctx, dkr, held, gone))
+	old := slices.DeleteFunc(slices.Clone(held), func(l leases.Lease) bool { return !l.CreatedAt.Before(gone) })
+	return errors.Join(
+		c.clearUnfinished(ctx, ctrd, held, gone),
+		clearUnnamed(ctx, ctrd.LeasesService(), old),
+		c.restartIfLeft(ctx, dkr, old),
+	)
 }
 
 // clearUnfinished clears away the containers that were being made or removed when containerd ended.
@@ -42,8 +47,8 @@ func (c *Component) clearUnfinished(ctx context.Context, ctrd *containerd.Client
 	}.clear(ctx, held)
 }
 
-// restartIfLeft starts dockerd anew where builds have left something, or it contradicts itself.
-func (c *Component) restartIfLeft(ctx context.Context, dkr *client.Client, held []leases.Lease, gone time.Time) error {
+// restartIfLeft starts dockerd anew where builds have left some of the leases, or it contradicts itself.
+func (c *Component) restartIfLeft(ctx context.Context, dkr *client.Client, old []leases.Lease) error {
 	steps, err := stepsOf(c.o).list()
 	if err != nil || len(steps) > 0 {
 		return err // a build that outlived containerd is worth more than what another has left
@@ -56,7 +61,7 @@ func (c *Component) restartIfLeft(ctx context.Context, dkr *client.Client, held 
 	for _, record := range usage.BuildCache.Items {
 		known[record.ID] = buildRecord{}
 	}
-	left := slices.ContainsFunc(held, func(l leases.Lease) bool { return isLeftByBuild(l, known, gone) })
+	left := slices.ContainsFunc(old, func(l leases.Lease) bool { return isLeftByBuild(l, known) })
 	half, err := halfRemoved(ctx, dkr)
 	if err != nil || !left && half == "" {
 		return err
@@ -90,6 +95,6 @@ func halfRemoved(ctx context.Context, dkr *client.Client) (string, error) {
 	return half, nil
 }
 
-func isLeftByBuild(l leases.Lease, known map[string]buildRecord, gone time.Time) bool {
-	return l.CreatedAt.Before(gone) && (l.Labels[labelTemporary] != "" || isForgotten(l, known))
+func isLeftByBuild(l leases.Lease, known map[string]buildRecord) bool {
+	return l.Labels[labelTemporary] != "" || isForgotten(l, known)
 }

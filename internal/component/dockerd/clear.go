@@ -59,6 +59,7 @@ func clearRecords(ctx context.Context, o Options) error {
 		taskList{docker: docker, service: cli.TaskService(), end: endTask(cli)}.clearRootfs(ctx, rootfsDir(o), mounted),
 		unfinished{containers: containers, leases: manager, sandboxes: cli.SandboxStore(), now: time.Now()}.clear(ctx, held),
 		clearLeases(ctx, filepath.Join(builds, "containerd-overlayfs", "metadata_v2.db"), manager, held, hasSnapshot(cli)),
+		clearUnnamed(ctx, manager, held),
 		clearHistory(namespaces.WithNamespace(ctx, imageNamespace+"_history"), filepath.Join(builds, "history_c8d.db"), manager),
 	)
 }

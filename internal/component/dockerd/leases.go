@@ -13,6 +13,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/containerd/containerd/v2/core/leases"
+	"github.com/containerd/errdefs"
 )
 
 const (
@@ -79,6 +80,29 @@ func isForgotten(lease leases.Lease, known map[string]buildRecord) bool {
 	}
 	_, ok := known[id]
 	return !ok && buildID.MatchString(id)
+}
+
+// unnamedID is the form of the names that containerd gives leases (core/leases, WithRandomID).
+var unnamedID = regexp.MustCompile(`^[0-9]{1,9}-[A-Za-z0-9_-]{4}$`)
+
+// clearUnnamed deletes what is left of the leases by which BuildKit has containerd collect garbage: it makes one that
+// holds nothing, without a name and without labels, and deletes it (moby/buildkit worker/containerd, gc). A lease
+// that anybody means to keep has some of these.
+func clearUnnamed(ctx context.Context, manager leases.Manager, held []leases.Lease) error {
+	var errs []error
+	for _, lease := range held {
+		if len(lease.Labels) > 0 || !unnamedID.MatchString(lease.ID) {
+			continue
+		}
+		resources, err := manager.ListResources(ctx, lease)
+		if err == nil && len(resources) == 0 {
+			err = manager.Delete(ctx, lease)
+		}
+		if err != nil && !errdefs.IsNotFound(err) {
+			errs = append(errs, fmt.Errorf("clear the lease %s: %w", lease.ID, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // clearHistory deletes the leases by which BuildKit holds what belongs to its history of builds, where there is no record

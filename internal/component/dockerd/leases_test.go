@@ -124,3 +124,17 @@ func TestClearHistory(t *testing.T) {
 	})
 	clear("ref_lost", "1-abcd")
 }
+
+func TestClearUnnamedLeases(t *testing.T) {
+	const left, holds = "821533552-AM3a", "1-_-zZ"
+	manager := &fakeLeases{resources: map[string][]leases.Resource{holds: {{ID: "sha256:a", Type: "content"}}}}
+	held := []leases.Lease{
+		{ID: left},
+		{ID: holds},
+		{ID: "2-abcd", Labels: map[string]string{labelExpire: "2026-01-01T00:00:00Z"}},
+		{ID: "boxyard-images"},
+	}
+	if err := clearUnnamed(t.Context(), manager, held); err != nil || !slices.Equal(manager.deleted, []string{left}) {
+		t.Errorf("leases deleted: %q, %v", manager.deleted, err)
+	}
+}
