@@ -103,17 +103,18 @@ func (c *Component) Prepare(context.Context) error {
 
 func (c *Component) spec(context.Context) (process.Spec, error) {
 	return process.Spec{
-		Name:        name,
-		Path:        filepath.Join(c.o.Payload, name),
-		Args:        []string{"--config", configFile(c.o)},
-		Env:         environment(c.o),
-		Dir:         c.o.Layout.DataOf(name),
-		LogFile:     c.o.Layout.LogFile(name),
-		StateDir:    c.o.Layout.ProcessDir(),
-		Version:     c.o.Version,
-		Cgroup:      c.o.Cgroup,
-		StopTimeout: 10 * time.Second,
-		Log:         c.o.Log,
+		Name:         name,
+		Path:         filepath.Join(c.o.Payload, name),
+		Args:         []string{"--config", configFile(c.o)},
+		Env:          environment(c.o),
+		Dir:          c.o.Layout.DataOf(name),
+		LogFile:      c.o.Layout.LogFile(name),
+		StateDir:     c.o.Layout.ProcessDir(),
+		Version:      c.o.Version,
+		Cgroup:       c.o.Cgroup,
+		BeforeLaunch: c.clear,
+		StopTimeout:  10 * time.Second,
+		Log:          c.o.Log,
 	}, nil
 }
 
