@@ -14,7 +14,7 @@ export GOFLAGS := -trimpath -buildvcs=false
 export CGO_ENABLED := 0
 
 JOBS ?= 3
-# zstd's level. 16 saves a few megabytes and takes two minutes more (docs/adr/0002).
+# zstd's level; make release takes the highest (docs/adr/0042).
 LEVEL ?= 12
 # Vetting is done by lint; here it would look at all of Kubernetes again.
 GOTEST ?= go test -vet=off
@@ -43,10 +43,14 @@ deps-moby-suite: deps ## Install what moby-suite needs besides: ping.
 
 # ---- build ----
 
-.PHONY: build payload-dir examples
+.PHONY: build release payload-dir examples
 build: deps ## Build bin/boxyard, one file with everything in it.
 	@$(MAKE) --no-print-directory -j $(JOBS) bin/boxyard
 	@ls -l bin/boxyard | awk '{printf "%s: %.1f MB\n", $$9, $$5 / 1e6}'
+
+release: build ## Build build/release/boxyard, the same compressed as well as zstd can: for those who download it.
+	@$(MAKE) --no-print-directory build/release/boxyard
+	@ls -l build/release/boxyard | awk '{printf "%s: %.1f MB\n", $$9, $$5 / 1e6}'
 
 payload-dir: deps ## Build build/payload only, for boxyard up --payload-dir.
 	@$(MAKE) --no-print-directory -j $(JOBS) $(payload) build/links.stamp build/boxyard
@@ -139,6 +143,9 @@ build/frames/cluster build/frames/engine:
 
 bin/boxyard: build/boxyard build/frames/cluster build/frames/engine build/links.stamp build/tools/pack
 	build/tools/pack write -level $(LEVEL) -program build/boxyard -o $@
+
+build/release/boxyard: bin/boxyard
+	build/tools/pack write -level 19 -program build/boxyard -o $@
 
 # Upstream's end-to-end specs, and the images that they use.
 e2e_programs := $(addprefix build/e2e/bin/,e2e.test ginkgo agnhost coredns etcd nonewprivs regression-issue-74839 sample-apiserver)
@@ -274,7 +281,7 @@ build/bench-kubernetes.stamp: scripts/build-bench-kubernetes.sh scripts/kubernet
 	touch $@
 
 .PHONY: bench
-bench: build examples build/bench.stamp build/bench-kubernetes.stamp ## Measure Boxyard beside its peers, write docs/performance.md; ONLY='...' (root, two hours).
+bench: release examples build/bench.stamp build/bench-kubernetes.stamp ## Measure Boxyard beside its peers, write docs/performance.md; ONLY='...' (root, two hours).
 	go run ./test/bench -only "$${ONLY:-}" $(FLAGS)
 
 demo: build examples ## Build, run, deploy, reach, update: the whole way on examples/hello (root).
