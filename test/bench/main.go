@@ -70,11 +70,13 @@ type bench struct {
 	results *results
 }
 
-// all measures group by group: the subjects of one live at the same time, and no longer.
+// all measures group by group: the subjects of one live at the same time, and no longer. A group that fails, as one of a
+// peer that hangs, is told of at the end, and the others are measured.
 func (b *bench) all(ctx context.Context) error {
 	if err := b.results.begin(ctx, b.repo); err != nil {
 		return err
 	}
+	var errs []error
 	for _, g := range groups() {
 		var wanted []measure
 		for _, m := range g.measures {
@@ -82,14 +84,15 @@ func (b *bench) all(ctx context.Context) error {
 				wanted = append(wanted, m)
 			}
 		}
-		if len(wanted) == 0 {
+		if len(wanted) == 0 || ctx.Err() != nil {
 			continue
 		}
 		if err := b.group(ctx, g, wanted); err != nil {
-			return fmt.Errorf("%s: %w", g.name, err)
+			say("%s: %v", g.name, err)
+			errs = append(errs, fmt.Errorf("%s: %w", g.name, err))
 		}
 	}
-	return b.grow(ctx)
+	return errors.Join(append(errs, b.grow(ctx))...)
 }
 
 func (b *bench) group(ctx context.Context, g group, wanted []measure) error {
