@@ -62,15 +62,15 @@ func (s *session) work(ctx context.Context) error {
 	stop, err := s.prepare(ctx, in)
 	for len(todo) > 0 && err == nil {
 		var results map[string]spec.Result
-		if results, err = s.call(ctx, in, todo, os.O_TRUNC); err == nil && len(results) == 0 {
+		if results, err = s.call(ctx, in, todo); err == nil && len(results) == 0 {
 			err = errors.New("the program ended without any result; its output is in " + s.output())
 		}
-		if err == nil {
-			err = suite.SecondTurn(results, s.explained, func(names []string) (map[string]spec.Result, error) {
-				return s.call(ctx, in, names, os.O_APPEND)
-			})
-		}
 		err = errors.Join(err, s.record.Add(results))
+		for name, r := range results {
+			if r.State == spec.Failed {
+				suite.Say("  failed: %s", name)
+			}
+		}
 		suite.Say("%s", spec.Summary(results))
 		// A panic or the time limit ends the program before all had their turn.
 		todo = slices.DeleteFunc(todo, func(name string) bool { _, ok := results[name]; return ok })
@@ -135,13 +135,12 @@ func environment(dir string) []string {
 
 func (s *session) output() string { return filepath.Join(s.dir, "output.json") }
 
-// call runs tests. Their output replaces that of the last call, or follows it: how is O_TRUNC or O_APPEND.
-func (s *session) call(ctx context.Context, in *harness.Instance, tests []string, how int) (map[string]spec.Result, error) {
+func (s *session) call(ctx context.Context, in *harness.Instance, tests []string) (map[string]spec.Result, error) {
 	quoted := make([]string, len(tests))
 	for i, t := range tests {
 		quoted[i] = regexp.QuoteMeta(t)
 	}
-	log, err := os.OpenFile(s.output(), os.O_RDWR|os.O_CREATE|how, 0o666)
+	log, err := os.Create(s.output())
 	if err != nil {
 		return nil, err
 	}

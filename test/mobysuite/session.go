@@ -155,22 +155,20 @@ func (s *session) runPackage(ctx context.Context, in *harness.Instance, p pkg, s
 	todo := s.missing(p, starts)
 	for len(todo) > 0 {
 		start := time.Now()
-		results, err := s.call(ctx, in, p, todo, os.O_TRUNC)
+		results, err := s.call(ctx, in, p, todo)
 		if err != nil {
 			return err
 		}
 		if len(results) == 0 {
 			results[p.name+"/"+todo[0]] = spec.Result{State: spec.Failed, Message: "the program ended without a result", Ended: time.Now()}
 		}
-		err = suite.SecondTurn(results, s.explained, func(names []string) (map[string]spec.Result, error) {
-			var tests []string
-			for _, name := range names {
-				tests = append(tests, strings.TrimPrefix(name, p.name+"/"))
-			}
-			return s.call(ctx, in, p, tests, os.O_APPEND)
-		})
-		if err = errors.Join(err, s.record.Add(results)); err != nil {
+		if err := s.record.Add(results); err != nil {
 			return err
+		}
+		for name, r := range results {
+			if r.State == spec.Failed {
+				suite.Say("  failed: %s", name)
+			}
 		}
 		suite.Say("%s: %s in %v", p.name, spec.Summary(results), time.Since(start).Round(time.Second))
 		todo = slices.DeleteFunc(todo, func(name string) bool { _, ok := results[p.name+"/"+name]; return ok })
@@ -178,8 +176,7 @@ func (s *session) runPackage(ctx context.Context, in *harness.Instance, p pkg, s
 	return nil
 }
 
-// call runs tests of a package. Their output replaces that of the last call, or follows it: how is O_TRUNC or O_APPEND.
-func (s *session) call(ctx context.Context, in *harness.Instance, p pkg, tests []string, how int) (map[string]spec.Result, error) {
+func (s *session) call(ctx context.Context, in *harness.Instance, p pkg, tests []string) (map[string]spec.Result, error) {
 	quoted := make([]string, len(tests))
 	for i, t := range tests {
 		quoted[i] = regexp.QuoteMeta(t)
@@ -188,7 +185,7 @@ func (s *session) call(ctx context.Context, in *harness.Instance, p pkg, tests [
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return nil, err
 	}
-	log, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE|how, 0o666)
+	log, err := os.Create(file)
 	if err != nil {
 		return nil, err
 	}
