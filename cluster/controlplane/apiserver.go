@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	apiserverv1 "k8s.io/apiserver/pkg/apis/apiserver/v1"
+	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/flagz"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	"k8s.io/client-go/rest"
@@ -132,21 +133,22 @@ func RunAPIServer(ctx context.Context, c config.Cluster, etcd *Etcd, usage *metr
 	if errs := completed.Validate(); len(errs) != 0 {
 		return utilerrors.NewAggregate(errs)
 	}
-	return serveAPI(ctx, completed, etcd, usage, hooks)
+	return serveAPI(ctx, c, completed, etcd, usage, hooks)
 }
 
 // shutdownLimit is how long connections may take to end. Upstream's minute is for load balancers; the watches of
 // our own parts, which end with the process, would use all of it.
 const shutdownLimit = 500 * time.Millisecond
 
-// serveAPI is app.Run of kube-apiserver (cmd/kube-apiserver/app/server.go) with five differences. Etcd is waited
+// serveAPI is app.Run of kube-apiserver (cmd/kube-apiserver/app/server.go) with six differences. Etcd is waited
 // for when the configuration is there, which takes as long as etcd's start. Two hooks are
 // left to the package bootstrap: those for the roles and for the system priority classes wait for a second
 // before they do anything and hold back readiness that long (pkg/registry/rbac/rest/storage_rbac.go and
 // pkg/registry/scheduling/rest/storage_scheduling.go). The resource metrics are served too: by the last server of
 // the chain, which is the aggregator, before it would look for another server behind an APIService. That server,
-// which every request reaches first, also tells of writes. And the end is quicker.
-func serveAPI(ctx context.Context, opts options.CompletedOptions, etcd *Etcd, usage *metrics.Metrics, hooks Hooks) error {
+// which every request reaches first, also tells of writes. The OpenAPI document of version 2 is written when somebody
+// asks for it. And the end is quicker.
+func serveAPI(ctx context.Context, c config.Cluster, opts options.CompletedOptions, etcd *Etcd, usage *metrics.Metrics, hooks Hooks) error {
 	name, err := cache.NewInformerName("kube-apiserver")
 	if err != nil {
 		return err
@@ -160,6 +162,10 @@ func serveAPI(ctx context.Context, opts options.CompletedOptions, etcd *Etcd, us
 	generic.DisabledPostStartHooks.Insert(rbacrest.PostStartHookName, schedulingrest.PostStartHookName)
 	metrics.Describe(generic)
 	tellOfWrites(&apiConfig.Aggregator.GenericConfig.Config, hooks.Writes)
+	describe := func(*genericapiserver.GenericAPIServer) error { return nil }
+	if c.Fast(config.FastOpenAPI) {
+		describe = describeWhenAsked(generic)
+	}
 	if _, err := etcd.wait(ctx); err != nil {
 		return err
 	}
@@ -170,6 +176,9 @@ func serveAPI(ctx context.Context, opts options.CompletedOptions, etcd *Etcd, us
 	server, err := app.CreateServerChain(completed)
 	if err != nil {
 		return fmt.Errorf("create kube-apiserver: %w", err)
+	}
+	if err := describe(server.GenericAPIServer); err != nil {
+		return err
 	}
 	if err := usage.Install(server.GenericAPIServer, apiConfig.KubeAPIs.ControlPlane.VersionedInformers); err != nil {
 		return err

@@ -31,7 +31,7 @@ func optionalParts() []string { return []string{"cluster", "docker"} }
 
 // FastPaths are the words that WithoutFastPaths may have.
 func FastPaths() []string {
-	return []string{FastVolumes, FastPodNetwork, FastEvents, FastProbes, FastServices, FastQueues, FastWatchCaches, FastIdle, FastStorage, FastNFT, FastShim, FastSeccomp}
+	return []string{FastVolumes, FastPodNetwork, FastEvents, FastProbes, FastServices, FastQueues, FastWatchCaches, FastIdle, FastStorage, FastOpenAPI, FastNFT, FastShim, FastSeccomp}
 }
 
 // Validate reports the first value that is not allowed, as a *fault.Error with

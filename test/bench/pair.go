@@ -20,6 +20,9 @@ func fastPathGroups() []group {
 		config.FastProbes: {
 			What: "A pod with a readiness probe of the default period, of a server that listens after half a second, until it is Ready", sample: oneProbed,
 		},
+		config.FastOpenAPI: {
+			What: "`boxyard up` on an empty data directory, as cold-start measures it", rounds: 10, sample: startWithout(config.FastOpenAPI),
+		},
 		config.FastNFT: {
 			What: "`docker run --rm IMAGE true`, as run measures it", sample: runTrue,
 		},
@@ -57,15 +60,37 @@ func fastPathGroups() []group {
 				Unit: inSeconds, rounds: 10, sample: onePodAfterRest,
 			})
 		}
-		all = append(all, group{
+		g := group{
 			name: "fast path " + path,
 			start: func(ctx context.Context, _ string) ([]*subject, error) {
-				return beside(ctx, "without", "withoutFastPaths: ["+path+"]\n")
+				return beside(ctx, without, withoutFastPath(path))
 			},
 			measures: measures,
-		})
+		}
+		if path == config.FastOpenAPI {
+			g.start = func(context.Context, string) ([]*subject, error) {
+				return []*subject{{name: boxyard}, {name: without}}, nil
+			}
+		}
+		all = append(all, g)
 	}
 	return all
+}
+
+// without is Boxyard without one of its fast paths.
+const without = "without"
+
+func withoutFastPath(path string) string { return "withoutFastPaths: [" + path + "]\n" }
+
+// startWithout is cold-start, where the subject says so without the fast path.
+func startWithout(path string) func(context.Context, *subject) ([]float64, error) {
+	return func(ctx context.Context, s *subject) ([]float64, error) {
+		var o harness.Options
+		if s.name == without {
+			o.Config = withoutFastPath(path)
+		}
+		return start(ctx, o, nil)
+	}
 }
 
 // onePodAfterRest waits longer than it takes until a cluster is idle.

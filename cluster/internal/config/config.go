@@ -52,6 +52,7 @@ const (
 	FastServices    = "services"     // kube-proxy writes its rules once a second at most
 	FastQueues      = "queues"       // work queues count what happens in them
 	FastStorage     = "storage"      // kube-apiserver reaches etcd through TLS and gRPC
+	FastOpenAPI     = "openapi"      // kube-apiserver writes its OpenAPI document of version 2 before it serves
 	FastIdle        = "idle"         // the process uses all processors and the usual clock while it has nothing to do
 	FastWatchCaches = "watch-caches" // kube-apiserver caches all kinds of objects but events
 )
