@@ -7,16 +7,19 @@ import (
 	"strings"
 	"time"
 
+	dto "github.com/prometheus/client_model/go"
 	"github.com/spf13/pflag"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kubeproxyv1alpha1 "k8s.io/kube-proxy/config/v1alpha1"
 	"k8s.io/kubernetes/cmd/kube-proxy/app"
+	proxymetrics "k8s.io/kubernetes/pkg/proxy/metrics"
 	"sigs.k8s.io/yaml"
 
 	"github.com/boxyard/boxyard/cluster/internal/config"
 )
 
-// ProxyHealthAddress answers /healthz once kube-proxy has written its rules.
+// ProxyHealthAddress answers /livez when kube-proxy runs, which is before it has written its rules: see ProxyWrote.
 const ProxyHealthAddress = "127.0.0.1:10256"
 
 // serviceSync is the least time between two transactions of kube-proxy. Upstream's second spares large clusters; a new
@@ -61,6 +64,17 @@ func nodePortAddresses(c config.Cluster) []string {
 		all = append(all, "::/0")
 	}
 	return all
+}
+
+// ProxyWrote tells whether kube-proxy has written its rules for this family of addresses once. Its health does not tell:
+// a proxier that begins to wait for its first Services counts as updated (k8s.io/kubernetes/pkg/proxy/nftables: SyncLoop).
+func ProxyWrote(family corev1.IPFamily) bool {
+	var written dto.Metric
+	// Before kube-proxy has registered it this is a metric that has no value.
+	if err := proxymetrics.SyncProxyRulesLastTimestamp.WithLabelValues(string(family)).Write(&written); err != nil {
+		return false
+	}
+	return written.GetGauge().GetValue() > 0
 }
 
 // RunProxy returns when kube-proxy has ended. Its rules stay: published Services go on without it.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -125,21 +124,15 @@ func (c *checks) kubelet(ctx context.Context) error {
 	return err
 }
 
-// proxy is ready when it has written the rules of every family of addresses once
-// (k8s.io/kubernetes/pkg/proxy/healthcheck: before that it calls itself healthy and lists no family).
+// proxy is ready when it is healthy and has written the rules of every family of addresses once.
 func (c *checks) proxy(ctx context.Context) error {
-	body, err := c.get(ctx, "http://"+node.ProxyHealthAddress+"/livez")
-	if err != nil {
+	if _, err := c.get(ctx, "http://"+node.ProxyHealthAddress+"/livez"); err != nil {
 		return err
 	}
-	var health struct {
-		Status map[corev1.IPFamily]any `json:"status"`
-	}
-	if err := json.Unmarshal(body, &health); err != nil {
-		return fmt.Errorf("decode the health of kube-proxy: %w", err)
-	}
-	if len(health.Status) < len(c.config.NodeIPs) {
-		return errors.New("it has not written its rules yet")
+	for _, family := range []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol}[:len(c.config.NodeIPs)] {
+		if !node.ProxyWrote(family) {
+			return fmt.Errorf("it has not written its rules for %s yet", family)
+		}
 	}
 	return nil
 }
