@@ -15,10 +15,13 @@ import (
 // atOnce is how many objects are written together: etcd puts what comes together on disk together.
 const atOnce = 8
 
+// proxier is the role of kube-proxy, and its binding.
+const proxier = "system:node-proxier"
+
 // Roles makes the roles that Kubernetes itself needs, and reconciles them as upstream does: it is the hook
 // rbac/bootstrap-roles of kube-apiserver (pkg/registry/rbac/rest/storage_rbac.go), which waits for a second
 // before it starts and then writes one object after the other. Left out is what the hook does for clusters
-// older than Kubernetes 1.9.
+// older than Kubernetes 1.9. What kube-proxy needs comes first, as its start takes longest.
 func Roles(ctx context.Context, client kubernetes.Interface) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(atOnce)
@@ -45,15 +48,22 @@ func again(ctx context.Context, run func() error) error {
 }
 
 func reconcilers(client kubernetes.Interface) []func() error {
-	var list []func() error
+	var first, others []func() error
+	add := func(name string, run func() error) {
+		if name == proxier {
+			first = append(first, run)
+		} else {
+			others = append(others, run)
+		}
+	}
 	role := func(owner reconciliation.RuleOwner, modifier reconciliation.RuleOwnerModifier) {
-		list = append(list, func() error {
+		add(owner.GetName(), func() error {
 			_, err := (&reconciliation.ReconcileRoleOptions{Role: owner, Client: modifier, Confirm: true}).Run()
 			return err
 		})
 	}
 	binding := func(owner reconciliation.RoleBinding, modifier reconciliation.RoleBindingModifier) {
-		list = append(list, func() error {
+		add(owner.GetName(), func() error {
 			_, err := (&reconciliation.ReconcileRoleBindingOptions{RoleBinding: owner, Client: modifier, Confirm: true}).Run()
 			return err
 		})
@@ -77,5 +87,5 @@ func reconcilers(client kubernetes.Interface) []func() error {
 				reconciliation.RoleBindingClientAdapter{Client: rbac, NamespaceClient: namespaces})
 		}
 	}
-	return list
+	return append(first, others...)
 }

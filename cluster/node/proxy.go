@@ -22,6 +22,9 @@ import (
 // ProxyHealthAddress answers /livez when kube-proxy runs, which is before it has written its rules: see ProxyWrote.
 const ProxyHealthAddress = "127.0.0.1:10256"
 
+// ProxyUser is who kube-proxy is by its kubeconfig. Upstream's role for it is bound to this name.
+const ProxyUser = "system:kube-proxy"
+
 // serviceSync is the least time between two transactions of kube-proxy. Upstream's second spares large clusters; a new
 // Service waits for it twice, since its endpoints come right after it.
 const serviceSync = 50 * time.Millisecond

@@ -18,7 +18,9 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	grpcstatus "google.golang.org/grpc/status"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"k8s.io/kubernetes/cmd/kube-controller-manager/names"
@@ -122,6 +124,23 @@ func (c *checks) scheduler(ctx context.Context) error {
 func (c *checks) kubelet(ctx context.Context) error {
 	_, err := c.get(ctx, "http://127.0.0.1:10248/healthz")
 	return err
+}
+
+// proxyAllowed asks whether kube-proxy may do what it does first.
+func (*checks) proxyAllowed(ctx context.Context, client kubernetes.Interface) error {
+	review, err := client.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{
+		Spec: authorizationv1.SubjectAccessReviewSpec{
+			User:               node.ProxyUser,
+			ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "get", Resource: "nodes"},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	if !review.Status.Allowed {
+		return errors.New(node.ProxyUser + " may not get nodes yet")
+	}
+	return nil
 }
 
 // proxy is ready when it is healthy and has written the rules of every family of addresses once.

@@ -34,7 +34,7 @@ func (s *server) watchNode(ctx context.Context, client kubernetes.Interface) err
 		}
 		if !registered && len(n.Status.Addresses) > 0 {
 			registered = true
-			s.startProxy()
+			s.startProxy(client)
 		}
 		s.noteNode(n)
 		if _, labeled := n.Labels[roleLabel]; !labeled {
@@ -55,14 +55,14 @@ func (s *server) watchNode(ctx context.Context, client kubernetes.Interface) err
 }
 
 // startProxy is called when the node has addresses because kube-proxy would look for them only once a second
-// (k8s.io/kubernetes/pkg/proxy/node.go).
-func (s *server) startProxy() {
-	s.board.Wait(partProxy, "kube-apiserver to be ready")
+// (k8s.io/kubernetes/pkg/proxy/node.go). So it would if it were not allowed to yet.
+func (s *server) startProxy(client kubernetes.Interface) {
+	s.board.Wait(partProxy, "its role")
 	s.clients.start(partProxy, func(ctx context.Context) error {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-s.usable:
+		if s.checks.until(ctx, func(ctx context.Context) error { return s.checks.proxyAllowed(ctx, client) }, func(err error) {
+			s.board.Wait(partProxy, "its role ("+err.Error()+")")
+		}) != nil {
+			return nil // only a stop ends it
 		}
 		s.probe(partProxy, s.checks.proxy)
 		return node.RunProxy(ctx, s.config)
