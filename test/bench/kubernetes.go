@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/boxyard/boxyard/internal/cgroup"
+	"github.com/boxyard/boxyard/internal/disk"
 	"github.com/boxyard/boxyard/internal/workload"
 	"github.com/boxyard/boxyard/test/harness"
 )
@@ -51,7 +52,18 @@ const (
 	containerdSocket = "/run/containerd/containerd.sock"
 )
 
+// freeDisk is the share of the disk below which its kubelet takes no pods (imagefs.available of the kubelet's defaults).
+const freeDisk = 0.15
+
 func newKubernetes(ctx context.Context, repo string) (*subject, error) {
+	total, free, err := disk.Size(peersDir)
+	if err != nil {
+		return nil, err
+	}
+	if share := float64(free) / float64(total); share < freeDisk {
+		return nil, fmt.Errorf("%.0f %% of the disk of %s are free: stock Kubernetes takes no pods below %.0f %%; make room, or measure other groups with ONLY",
+			100*share, peersDir, 100*freeDisk)
+	}
 	build := filepath.Join(repo, "build")
 	k := stock{payload: filepath.Join(build, "payload"), own: filepath.Join(build, "bench", "kubernetes")}
 	s, err := peer{

@@ -15,6 +15,9 @@ import (
 	"github.com/boxyard/boxyard/test/harness"
 )
 
+// peersDir is where each peer has its files, in a directory of its own.
+const peersDir = "/var/tmp"
+
 // peer describes another engine. What is set here and is not upstream's default:
 //
 //   - the parent cgroup, so that nothing is left behind on the machine;
@@ -74,7 +77,7 @@ func newPodman(ctx context.Context, repo string) (*subject, error) {
 }
 
 func (p peer) start(ctx context.Context) (s *subject, err error) {
-	dir, err := os.MkdirTemp("/var/tmp", "boxyard-bench-"+p.name+"-")
+	dir, err := os.MkdirTemp(peersDir, "boxyard-bench-"+p.name+"-")
 	if err != nil {
 		return nil, err
 	}
