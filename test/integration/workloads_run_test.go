@@ -108,20 +108,20 @@ func configuration(w workload) {
 func probes(w workload) {
 	w.apply("probes")
 	w.podReady("well")
-	w.becomes(30*time.Second, "true true true true", "get", "pod", "ill", "-o", "jsonpath={.status.containerStatuses[*].started}")
+	w.becomes(30*time.Second, "true true true true", "get", "pods", "--selector=app=ill", "-o", "jsonpath={.items[*].status.containerStatuses[*].started}")
 	w.eventually(30*time.Second, "each failing probe is told of", func() error {
-		events, err := w.try("get", "events", "--field-selector=reason=Unhealthy,involvedObject.name=ill", "-o", `jsonpath={range .items[*]}{.involvedObject.fieldPath} {.message}{"\n"}{end}`)
+		events, err := w.try("get", "events", "--field-selector=reason=Unhealthy", "-o", `jsonpath={range .items[*]}{.involvedObject.name} {.message}{"\n"}{end}`)
 		if err != nil {
 			return err
 		}
-		for _, container := range []string{"exec", "http", "tcp", "grpc"} {
-			if !strings.Contains(events, "{"+container+"}") {
-				return fmt.Errorf("no event of %s in:\n%s", container, events)
+		for _, probe := range []string{"exec", "http", "tcp", "grpc"} {
+			if !strings.Contains(events, "ill-"+probe+" ") {
+				return fmt.Errorf("no event of the probe by %s in:\n%s", probe, events)
 			}
 		}
 		return nil
 	})
-	w.is("false false false false", "get", "pod", "ill", "-o", "jsonpath={.status.containerStatuses[*].ready}")
+	w.is("false false false false", "get", "pods", "--selector=app=ill", "-o", "jsonpath={.items[*].status.containerStatuses[*].ready}")
 	w.k("exec", "well", "--container=exec", "--", "rm", "/tmp/ok")
 	w.becomes(40*time.Second, "1", "get", "pod", "well", "-o", `jsonpath={.status.containerStatuses[?(@.name=="exec")].restartCount}`)
 	w.podReady("well")
