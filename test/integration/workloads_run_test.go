@@ -110,12 +110,12 @@ func probes(w workload) {
 	w.podReady("well")
 	w.becomes(30*time.Second, "true true true true", "get", "pods", "--selector=app=ill", "-o", "jsonpath={.items[*].status.containerStatuses[*].started}")
 	w.eventually(30*time.Second, "each failing probe is told of", func() error {
-		events, err := w.try("get", "events", "--field-selector=reason=Unhealthy", "-o", `jsonpath={range .items[*]}{.involvedObject.name} {.message}{"\n"}{end}`)
+		events, err := w.try("get", "events", "--field-selector=reason=Unhealthy", "-o", `jsonpath={range .items[*]}{.involvedObject.name} {.involvedObject.fieldPath} {.message}{"\n"}{end}`)
 		if err != nil {
 			return err
 		}
 		for _, probe := range []string{"exec", "http", "tcp", "grpc"} {
-			if !strings.Contains(events, "ill-"+probe+" ") {
+			if !strings.Contains(events, "ill-"+probe+" spec.containers{app} ") {
 				return fmt.Errorf("no event of the probe by %s in:\n%s", probe, events)
 			}
 		}
