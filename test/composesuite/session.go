@@ -66,11 +66,7 @@ func (s *session) work(ctx context.Context) error {
 			err = errors.New("the program ended without any result; its output is in " + s.output())
 		}
 		err = errors.Join(err, s.record.Add(results))
-		for name, r := range results {
-			if r.State == spec.Failed {
-				suite.Say("  failed: %s", name)
-			}
-		}
+		suite.SayFailed(results)
 		suite.Say("%s", spec.Summary(results))
 		// A panic or the time limit ends the program before all had their turn.
 		todo = slices.DeleteFunc(todo, func(name string) bool { _, ok := results[name]; return ok })

@@ -165,11 +165,7 @@ func (s *session) runPackage(ctx context.Context, in *harness.Instance, p pkg, s
 		if err := s.record.Add(results); err != nil {
 			return err
 		}
-		for name, r := range results {
-			if r.State == spec.Failed {
-				suite.Say("  failed: %s", name)
-			}
-		}
+		suite.SayFailed(results)
 		suite.Say("%s: %s in %v", p.name, spec.Summary(results), time.Since(start).Round(time.Second))
 		todo = slices.DeleteFunc(todo, func(name string) bool { _, ok := results[p.name+"/"+name]; return ok })
 	}

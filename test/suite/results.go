@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -88,4 +90,13 @@ func Reasons(file string, known func(name string) bool) (map[string]string, erro
 // Say tells the person who waits, with the time.
 func Say(format string, args ...any) {
 	fmt.Printf(time.Now().Format("15:04:05 ")+format+"\n", args...)
+}
+
+// SayFailed names the tests that have failed.
+func SayFailed(results map[string]spec.Result) {
+	for _, name := range slices.Sorted(maps.Keys(results)) {
+		if results[name].State == spec.Failed {
+			Say("  failed: %s", name)
+		}
+	}
 }
