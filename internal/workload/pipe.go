@@ -20,12 +20,15 @@ const pipeBytes = 4 << 20
 // to containerd, a buffer that holds until that reader is back. With the kernel's 64 KiB a
 // container that logs blocks in write(2) soon after its reader has died, and stops serving.
 //
+// A FIFO of input is not touched: until the shim opens it to read, whoever opens it in its stead and closes it again
+// has what dockerd writes lost.
+//
 // Without CAP_SYS_RESOURCE the buffer is limited by the sysctl fs.pipe-max-size, 1 MiB by default; it is
 // raised then.
 func WidenPipes(dir string) error {
 	limit := pipeBytes
 	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.Type() != fs.ModeNamedPipe {
+		if err != nil || d.Type() != fs.ModeNamedPipe || !isOutput(d.Name()) {
 			return nil // containers come and go while we look
 		}
 		err = widen(path, limit)
@@ -43,7 +46,13 @@ func WidenPipes(dir string) error {
 	})
 }
 
-// widen opens without blocking and reads nothing, so that neither end notices.
+// isOutput says whether a FIFO is one of output, by the name that containerd's package cio and dockerd give it.
+func isOutput(name string) bool {
+	return strings.HasSuffix(name, "-stdout") || strings.HasSuffix(name, "-stderr")
+}
+
+// widen opens without blocking and reads nothing. A shim that waits for a reader of its output goes on then, and has
+// the FIFO open to read, too, before it writes, so that nothing is lost.
 func widen(path string, size int) error {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {

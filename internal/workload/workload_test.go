@@ -282,3 +282,31 @@ func TestWidenPipes(t *testing.T) {
 		t.Errorf("a directory that is not there: %v", err)
 	}
 }
+
+func TestWidenPipesLeavesInputToTheShim(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "c1-stdin")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wrote := make(chan error, 1)
+	go func() { wrote <- os.WriteFile(path, []byte("input"), 0) }() // as dockerd does: opening waits for the shim
+	for range 100 {
+		if err := WidenPipes(dir); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	select {
+	case err := <-wrote:
+		t.Fatalf("the writer has not waited: %v", err)
+	default:
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-wrote; err != nil || string(got) != "input" {
+		t.Errorf("read %q, and the writer got %v", got, err)
+	}
+}

@@ -26,6 +26,7 @@ func TestContainers(t *testing.T) {
 		run  func(box)
 	}{
 		{"init", containerInit},
+		{"input", containerInput},
 		{"logs rotate", containerLogs},
 		{"ports", containerPorts},
 		{"limits", containerLimits},
@@ -82,6 +83,20 @@ func containerInit(b box) {
 	b.docker("stop", "--time", "10", "init")
 	if code := b.docker("inspect", "--format", "{{.State.ExitCode}}", "init"); code != "7" {
 		b.t.Errorf("exit code %s after SIGTERM, want 7", code)
+	}
+}
+
+// containerInput: what a client sends before its container is there to read is not lost, whoever looks at the
+// container's pipes meanwhile.
+func containerInput(b box) {
+	lost := b.sh(`for i in 1 2 3; do
+	for j in $(seq 15); do
+		got=$(echo $i.$j | docker run --rm -i boxyard/base cat 2>&1)
+		[ "$got" = $i.$j ] || echo "sent $i.$j, got $got"
+	done &
+done; wait`)
+	if lost != "" {
+		b.t.Error(lost)
 	}
 }
 

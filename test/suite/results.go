@@ -59,8 +59,10 @@ func Results(prefix string, r io.Reader) (map[string]spec.Result, error) {
 	}
 }
 
-// message are the lines that say something: those of assertions and skips, not the log of a daemon.
+// message are the lines that say something: those of assertions and skips, not the log of a daemon. Of many, the first
+// and the last: a panic is told of first, what came before an assertion before it.
 func message(output string) string {
+	const each = 25
 	var told []string
 	for line := range strings.Lines(output) {
 		line = strings.TrimSpace(line)
@@ -69,7 +71,10 @@ func message(output string) string {
 		}
 		told = append(told, line)
 	}
-	return strings.Join(told[:min(len(told), 25)], "\n")
+	if left := len(told) - 2*each; left > 0 {
+		told = slices.Replace(told, each, each+left, fmt.Sprintf("(%d lines)", left))
+	}
+	return strings.Join(told, "\n")
 }
 
 // Reasons reads a list of names, each with its reason (spec.ReadReasons). A name that upstream does not have is an
@@ -92,11 +97,11 @@ func Say(format string, args ...any) {
 	fmt.Printf(time.Now().Format("15:04:05 ")+format+"\n", args...)
 }
 
-// SayFailed names the tests that have failed.
+// SayFailed names the tests that have failed, each with what it said.
 func SayFailed(results map[string]spec.Result) {
 	for _, name := range slices.Sorted(maps.Keys(results)) {
-		if results[name].State == spec.Failed {
-			Say("  failed: %s", name)
+		if r := results[name]; r.State == spec.Failed {
+			Say("  failed: %s\n\t%s", name, strings.ReplaceAll(r.Message, "\n", "\n\t"))
 		}
 	}
 }
