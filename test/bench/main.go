@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"slices"
 	"time"
 
@@ -70,13 +71,13 @@ type bench struct {
 	results *results
 }
 
-// all measures group by group: the subjects of one live at the same time, and no longer. A group that fails, as one of a
-// peer that hangs, is told of at the end, and the others are measured.
+// all measures group by group: the subjects of one live at the same time, and no longer. Of a group that fails, as one
+// with a peer that hangs, the error is told at once, and its name at the end; the others are measured.
 func (b *bench) all(ctx context.Context) error {
 	if err := b.results.begin(ctx, b.repo); err != nil {
 		return err
 	}
-	var errs []error
+	var failed []string
 	for _, g := range groups() {
 		var wanted []measure
 		for _, m := range g.measures {
@@ -89,10 +90,14 @@ func (b *bench) all(ctx context.Context) error {
 		}
 		if err := b.group(ctx, g, wanted); err != nil {
 			say("%s: %v", g.name, err)
-			errs = append(errs, fmt.Errorf("%s: %w", g.name, err))
+			failed = append(failed, g.name)
 		}
 	}
-	return errors.Join(append(errs, b.grow(ctx))...)
+	err := b.grow(ctx)
+	if len(failed) > 0 {
+		err = errors.Join(fmt.Errorf("failed, each with its error above: %s", strings.Join(failed, ", ")), err)
+	}
+	return err
 }
 
 func (b *bench) group(ctx context.Context, g group, wanted []measure) error {
