@@ -10,8 +10,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"

@@ -11,68 +11,73 @@ import (
 	"github.com/boxyard/boxyard/test/harness"
 )
 
+// pair is how a fast path is measured where a pod until it is Ready does not show what it brings.
+type pair struct {
+	measure
+	also  []measure
+	start func(context.Context, string) ([]*subject, error) // the subjects, where they are not two that run
+}
+
+func pairs() map[string]pair {
+	// What a start leaves to do is done in the minute that is thrown away.
+	idle := measure{
+		What: "CPU time of all processes over one minute in which nothing is done", Unit: inCores, rounds: 3, sample: oneMinute,
+	}
+	return map[string]pair{
+		config.FastEvents: {measure: measure{
+			What: "A pod of one container that ends at once, from the request that creates it to the event that says Succeeded", sample: onePodEnds,
+		}},
+		config.FastProbes: {measure: measure{
+			What: "A pod with a readiness probe of the default period, of a server that listens after half a second, until it is Ready", sample: oneProbed,
+		}},
+		config.FastOpenAPI: {
+			measure: measure{
+				What: "`boxyard up` on an empty data directory, as cold-start measures it", rounds: 10, sample: startWithout(config.FastOpenAPI),
+			},
+			start: func(context.Context, string) ([]*subject, error) {
+				return []*subject{{name: boxyard}, {name: without}}, nil
+			},
+		},
+		config.FastNFT: {measure: measure{
+			What: "`docker run --rm IMAGE true`, as run measures it", sample: runTrue,
+		}},
+		config.FastServices: {measure: measure{
+			What: "From the request that creates a Service to the first answer through its ClusterIP", sample: oneService,
+		}},
+		config.FastShim: {also: []measure{{
+			Name: "fast-path-shim-memory", What: "Anonymous memory that one more pod costs, as pod-memory measures it, with and without the fast path `shim`",
+			Unit: inBytes, rounds: 1, limit: 2 * settle, sample: podMemory,
+		}}},
+		config.FastQueues:      {measure: idle},
+		config.FastWatchCaches: {measure: idle},
+		config.FastIdle: {measure: idle, also: []measure{{
+			Name: "fast-path-idle-pod", What: "A pod until it is Ready, as pod-ready measures it, of a cluster that was idle, with and without the fast path `idle`",
+			Unit: inSeconds, rounds: 10, sample: onePodAfterRest,
+		}}},
+	}
+}
+
 // fastPathGroups measure what each fast path brings: Boxyard as it is beside one without it.
 func fastPathGroups() []group {
-	own := map[string]measure{
-		config.FastEvents: {
-			What: "A pod of one container that ends at once, from the request that creates it to the event that says Succeeded", sample: onePodEnds,
-		},
-		config.FastProbes: {
-			What: "A pod with a readiness probe of the default period, of a server that listens after half a second, until it is Ready", sample: oneProbed,
-		},
-		config.FastOpenAPI: {
-			What: "`boxyard up` on an empty data directory, as cold-start measures it", rounds: 10, sample: startWithout(config.FastOpenAPI),
-		},
-		config.FastNFT: {
-			What: "`docker run --rm IMAGE true`, as run measures it", sample: runTrue,
-		},
-		config.FastServices: {
-			What: "From the request that creates a Service to the first answer through its ClusterIP", sample: oneService,
-		},
-	}
-	// It is an idle cluster that these are for. What a start leaves to do is done in the minute that is thrown away.
-	for _, path := range []string{config.FastQueues, config.FastWatchCaches, config.FastIdle} {
-		own[path] = measure{
-			What: "CPU time of all processes over one minute in which nothing is done", Unit: inCores, rounds: 3, sample: oneMinute,
-		}
-	}
+	own := pairs()
 	var all []group
 	for _, path := range config.FastPaths() {
-		m, ok := own[path]
-		if !ok {
-			m = measure{What: "A pod until it is Ready, as pod-ready measures it", sample: onePod}
+		p := own[path]
+		m := p.measure
+		if m.sample == nil {
+			m.What, m.sample = "A pod until it is Ready, as pod-ready measures it", onePod
 		}
 		m.Name = "fast-path-" + path
 		m.What += ", with and without the fast path `" + path + "`"
 		m.Unit = cmp.Or(m.Unit, inSeconds)
 		m.rounds = cmp.Or(m.rounds, 20)
 		m.warm = true
-		measures := []measure{m}
-		if path == config.FastShim {
-			measures = append(measures, measure{
-				Name: "fast-path-shim-memory", What: "Anonymous memory that one more pod costs, as pod-memory measures it, with and without the fast path `shim`",
-				Unit: inBytes, rounds: 1, limit: 2 * settle, sample: podMemory,
-			})
-		}
-		if path == config.FastIdle {
-			measures = append(measures, measure{
-				Name: "fast-path-idle-pod", What: "A pod until it is Ready, as pod-ready measures it, of a cluster that was idle, with and without the fast path `idle`",
-				Unit: inSeconds, rounds: 10, sample: onePodAfterRest,
-			})
-		}
-		g := group{
-			name: "fast path " + path,
-			start: func(ctx context.Context, _ string) ([]*subject, error) {
+		if p.start == nil {
+			p.start = func(ctx context.Context, _ string) ([]*subject, error) {
 				return beside(ctx, without, withoutFastPath(path))
-			},
-			measures: measures,
-		}
-		if path == config.FastOpenAPI {
-			g.start = func(context.Context, string) ([]*subject, error) {
-				return []*subject{{name: boxyard}, {name: without}}, nil
 			}
 		}
-		all = append(all, g)
+		all = append(all, group{name: "fast path " + path, start: p.start, measures: append([]measure{m}, p.also...)})
 	}
 	return all
 }
