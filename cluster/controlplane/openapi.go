@@ -14,27 +14,27 @@ import (
 	"k8s.io/kube-openapi/pkg/validation/spec"
 )
 
-// describeWhenAsked has kube-apiserver write its part of the OpenAPI document of version 2 for the first request that
-// asks for it. Upstream writes it before the server serves, and keeps it. Today's clients ask for version 3.
+// describeWhenAsked has kube-apiserver write each of its OpenAPI documents for the first request that asks for it.
+// Upstream writes them before the server serves, and keeps them.
 //
-// It takes the document's configuration out of that of the server, before this is completed, and returns what adds the
-// handler to the chain of servers, before that is prepared to run.
+// It changes the configuration of the server, which is complete when the server is made, and returns what adds the
+// handlers to the chain of servers, before that is prepared to run.
 func describeWhenAsked(kube *genericapiserver.Config) func(chain *genericapiserver.GenericAPIServer) error {
-	config := kube.OpenAPIConfig // the servers before and behind it have their own pointers to it, and complete it
-	kube.OpenAPIConfig = nil
+	kube.SkipOpenAPIInstallation = true // the servers before and behind it have their own
 	return func(chain *genericapiserver.GenericAPIServer) error {
 		// The chain is the aggregator's server, then kube-apiserver's own, then that of custom resources.
 		server, ok := chain.NextDelegate().(*genericapiserver.GenericAPIServer)
 		if !ok {
 			return fmt.Errorf("the aggregator's next server is a %T, not kube-apiserver", chain.NextDelegate())
 		}
-		serveOpenAPI(config, server.Handler.GoRestfulContainer, server.Handler.NonGoRestfulMux)
+		serveOpenAPI2(kube.OpenAPIConfig, server.Handler.GoRestfulContainer, server.Handler.NonGoRestfulMux)
+		serveOpenAPI3(kube.OpenAPIV3Config, server.Handler.GoRestfulContainer, server.Handler.NonGoRestfulMux)
 		return nil
 	}
 }
 
-// serveOpenAPI is InstallV2 of k8s.io/apiserver/pkg/server/routes, which writes the document at once.
-func serveOpenAPI(config *common.Config, routes *restful.Container, paths *mux.PathRecorderMux) {
+// serveOpenAPI2 is InstallV2 of k8s.io/apiserver/pkg/server/routes, which writes the document at once.
+func serveOpenAPI2(config *common.Config, routes *restful.Container, paths *mux.PathRecorderMux) {
 	document := cached.Once(cached.Func(func() (*spec.Swagger, string, error) {
 		written, err := builder.BuildOpenAPISpecFromRoutes(restfuladapter.AdaptWebServices(routes.RegisteredWebServices()), config)
 		if err != nil {

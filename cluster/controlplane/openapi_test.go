@@ -16,7 +16,7 @@ import (
 	"k8s.io/kubernetes/pkg/generated/openapi"
 )
 
-func TestOpenAPIIsUpstreamsWrittenWhenAsked(t *testing.T) {
+func TestOpenAPI2IsUpstreamsWrittenWhenAsked(t *testing.T) {
 	asked := 0
 	definitions := func(ref common.ReferenceCallback) map[string]common.OpenAPIDefinition {
 		asked++
@@ -29,7 +29,7 @@ func TestOpenAPIIsUpstreamsWrittenWhenAsked(t *testing.T) {
 	container := restful.NewContainer().Add(service)
 
 	ours := mux.NewPathRecorderMux("ours")
-	serveOpenAPI(config, container, ours)
+	serveOpenAPI2(config, container, ours)
 	if asked != 0 {
 		t.Errorf("the document was written before anybody asked for it")
 	}
