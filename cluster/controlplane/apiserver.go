@@ -146,8 +146,8 @@ const shutdownLimit = 500 * time.Millisecond
 // before they do anything and hold back readiness that long (pkg/registry/rbac/rest/storage_rbac.go and
 // pkg/registry/scheduling/rest/storage_scheduling.go). The resource metrics are served too: by the last server of
 // the chain, which is the aggregator, before it would look for another server behind an APIService. That server,
-// which every request reaches first, also tells of writes. The OpenAPI document of version 2 is written when somebody
-// asks for it. And the end is quicker.
+// which every request reaches first, also tells of writes. The OpenAPI documents are written when somebody asks for
+// them. And the end is quicker.
 func serveAPI(ctx context.Context, c config.Cluster, opts options.CompletedOptions, etcd *Etcd, usage *metrics.Metrics, hooks Hooks) error {
 	name, err := cache.NewInformerName("kube-apiserver")
 	if err != nil {

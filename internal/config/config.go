@@ -36,7 +36,7 @@ const (
 	FastServices    = "services"     // kube-proxy writes its rules at once (ADR 32)
 	FastQueues      = "queues"       // work queues keep no metrics, which wake an idle cluster (ADR 38)
 	FastStorage     = "storage"      // kube-apiserver calls etcd, which is in its process, directly (ADR 37)
-	FastOpenAPI     = "openapi"      // kube-apiserver writes its OpenAPI document of version 2 when it is asked for (ADR 43)
+	FastOpenAPI     = "openapi"      // kube-apiserver writes its OpenAPI documents when they are asked for (ADR 43, 44)
 	FastWatchCaches = "watch-caches" // kube-apiserver caches no kinds of objects that seldom change (ADR 39)
 	FastIdle        = "idle"         // with nothing to do the cluster has one processor and sleeps a little longer (ADR 41)
 	FastNFT         = "nft"          // dockerd's and kube-proxy's rules are applied by processes of nft that stay (ADR 40)

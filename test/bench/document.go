@@ -57,8 +57,8 @@ func writeDocument(repo string, r *results) error {
 	if err != nil {
 		return fmt.Errorf("read the chapter that is written by hand: %w", err)
 	}
-	b.WriteString("\n")
-	b.Write(waterfall)
+	// It lies a folder below the page.
+	b.WriteString("\n" + strings.ReplaceAll(string(waterfall), "](../", "]("))
 	return os.WriteFile(filepath.Join(repo, "docs", "performance.md"), []byte(b.String()), 0o644)
 }
 

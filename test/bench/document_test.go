@@ -46,7 +46,10 @@ func TestDocumentIsWhatResultsAndChapterMake(t *testing.T) {
 
 func TestChapterSurvivesTheNextRun(t *testing.T) {
 	repo := t.TempDir()
-	const text = "## Where the time goes\n\nElsewhere.\n"
+	const (
+		text = "## Where the time goes\n\nElsewhere, as [ADR 1](../adr/0001.md) says.\n"
+		page = "## Where the time goes\n\nElsewhere, as [ADR 1](adr/0001.md) says.\n"
+	)
 	writeChapter(t, repo, text)
 	writeFile(t, filepath.Join(repo, publishedFile), "[]")
 	for range 2 {
@@ -54,7 +57,7 @@ func TestChapterSurvivesTheNextRun(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := document(t, repo); !strings.HasSuffix(got, "\n\n"+text) || strings.Count(got, text) != 1 {
+	if got := document(t, repo); !strings.HasSuffix(got, "\n\n"+page) || strings.Count(got, page) != 1 {
 		t.Errorf("the chapter is not there once, at the end:\n%s", got)
 	}
 }
