@@ -34,7 +34,7 @@ const openAPI3Path = "/openapi/v3"
 // one of what the document is made from, so that it is known before there is a document.
 func serveOpenAPI3(config *common.OpenAPIV3Config, services *restful.Container, paths *mux.PathRecorderMux) {
 	d := &documents3{started: time.Now(), config: config, services: services, written: map[string]http.Handler{}}
-	d.listed = sync.OnceValues(d.list)
+	d.listed = sync.OnceValue(d.list)
 	paths.HandleFunc(openAPI3Path, d.serveList)
 	paths.HandlePrefix(openAPI3Path+"/", http.HandlerFunc(d.serveDocument))
 }
@@ -44,10 +44,17 @@ type documents3 struct {
 	started  time.Time
 	config   *common.OpenAPIV3Config
 	services *restful.Container
-	listed   func() (byName map[string]document3, list []byte)
+	listed   func() list3
 
 	mu      sync.Mutex              // one is written at a time
 	written map[string]http.Handler // upstream's handler, by name
+}
+
+// list3 is what there is, and that as it is answered.
+type list3 struct {
+	byName  map[string]document3
+	encoded []byte
+	err     error
 }
 
 // document3 is the one of a group and version, as "apis/apps/v1", or of what else has paths, as "version".
@@ -57,35 +64,35 @@ type document3 struct {
 }
 
 // list is made for the first request, the aggregator's, which comes when all paths are there.
-func (d *documents3) list() (map[string]document3, []byte) {
+func (d *documents3) list() list3 {
 	made := d.madeFrom()
-	byName := map[string]document3{}
-	list := handler3.OpenAPIV3Discovery{Paths: map[string]handler3.OpenAPIV3DiscoveryGroupVersion{}}
+	l := list3{byName: map[string]document3{}}
+	paths := map[string]handler3.OpenAPIV3DiscoveryGroupVersion{}
 	for _, service := range d.services.RegisteredWebServices() {
 		name := strings.TrimPrefix(service.RootPath(), "/")
 		document := document3{service: service, hash: hashOf(made, service)}
-		byName[name] = document
-		list.Paths[name] = handler3.OpenAPIV3DiscoveryGroupVersion{ServerRelativeURL: relativeURL(name, document.hash)}
+		l.byName[name] = document
+		paths[name] = handler3.OpenAPIV3DiscoveryGroupVersion{ServerRelativeURL: relativeURL(name, document.hash)}
 	}
-	encoded, err := json.Marshal(list)
-	if err != nil {
-		panic(err) // strings in a map
-	}
-	return byName, encoded
+	l.encoded, l.err = json.Marshal(handler3.OpenAPIV3Discovery{Paths: paths})
+	return l
 }
 
 func (d *documents3) serveList(w http.ResponseWriter, r *http.Request) {
-	_, list := d.listed()
-	w.Header().Set("Etag", strconv.Quote(fmt.Sprintf("%X", sha512.Sum512(list))))
+	l := d.listed()
+	if l.err != nil {
+		http.Error(w, "encode the list of OpenAPI documents: "+l.err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Etag", strconv.Quote(fmt.Sprintf("%X", sha512.Sum512(l.encoded))))
 	w.Header().Set("Content-Type", "application/json")
-	http.ServeContent(w, r, openAPI3Path, d.started, bytes.NewReader(list))
+	http.ServeContent(w, r, openAPI3Path, d.started, bytes.NewReader(l.encoded))
 }
 
 // serveDocument has upstream's handler answer, which knows the document by the hash of its own.
 func (d *documents3) serveDocument(w http.ResponseWriter, r *http.Request) {
 	name := strings.TrimPrefix(r.URL.Path, openAPI3Path+"/")
-	byName, _ := d.listed()
-	document, ok := byName[name]
+	document, ok := d.listed().byName[name]
 	if !ok {
 		http.NotFound(w, r)
 		return
