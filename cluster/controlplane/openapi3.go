@@ -54,6 +54,7 @@ type documents3 struct {
 type list3 struct {
 	byName  map[string]document3
 	encoded []byte
+	etag    string
 	err     error
 }
 
@@ -75,6 +76,7 @@ func (d *documents3) list() list3 {
 		paths[name] = handler3.OpenAPIV3DiscoveryGroupVersion{ServerRelativeURL: relativeURL(name, document.hash)}
 	}
 	l.encoded, l.err = json.Marshal(handler3.OpenAPIV3Discovery{Paths: paths})
+	l.etag = strconv.Quote(fmt.Sprintf("%X", sha512.Sum512(l.encoded)))
 	return l
 }
 
@@ -84,7 +86,7 @@ func (d *documents3) serveList(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "encode the list of OpenAPI documents: "+l.err.Error(), http.StatusInternalServerError)
 		return
 	}
-	w.Header().Set("Etag", strconv.Quote(fmt.Sprintf("%X", sha512.Sum512(l.encoded))))
+	w.Header().Set("Etag", l.etag)
 	w.Header().Set("Content-Type", "application/json")
 	http.ServeContent(w, r, openAPI3Path, d.started, bytes.NewReader(l.encoded))
 }
@@ -97,22 +99,22 @@ func (d *documents3) serveDocument(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
+	query := r.URL.Query()
+	hash := query.Get("hash")
+	if hash != "" && hash != document.hash {
+		http.Redirect(w, r, relativeURL(name, document.hash), http.StatusMovedPermanently)
+		return
+	}
 	upstreams := d.write(name, document)
 	theirs := upstreamsHash(upstreams, r)
 	if theirs == "" {
 		http.Error(w, "the OpenAPI document of "+name+" cannot be written: the log of cluster says why", http.StatusInternalServerError)
 		return
 	}
-	query := r.URL.Query()
-	switch query.Get("hash") {
-	case "":
-	case document.hash:
+	if hash != "" {
 		query.Set("hash", theirs)
 		r = r.Clone(r.Context())
 		r.URL.RawQuery = query.Encode()
-	default:
-		http.Redirect(w, r, relativeURL(name, document.hash), http.StatusMovedPermanently)
-		return
 	}
 	upstreams.ServeHTTP(w, r)
 }
