@@ -89,7 +89,11 @@ func (c *Component) lend(ctx context.Context) {
 	if c.options.NFTSocket == "" {
 		return
 	}
-	if err := keeper.New(c.nft.path, c.log).Serve(ctx, c.options.NFTSocket); err != nil {
+	listener, err := keeper.Listen(c.options.NFTSocket)
+	if err == nil {
+		err = keeper.New(c.nft.path, c.log).Serve(ctx, listener)
+	}
+	if err != nil {
 		c.log.WarnContext(ctx, "no processes of nft are lent; one is started for each change", "error", err)
 	}
 }

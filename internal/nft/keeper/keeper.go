@@ -39,29 +39,35 @@ type Keeper struct {
 // New returns a keeper of processes of the program at path, or found by that name.
 func New(path string, log *slog.Logger) *Keeper { return &Keeper{path: path, log: log} }
 
-// Serve lends to whoever connects to the socket, until ctx is done; it ends the processes that nobody has. Only the
-// user whose process this is may connect.
-func (k *Keeper) Serve(ctx context.Context, socket string) error {
+// Listen makes the socket that Serve lends on, in place of what another life left there. Whoever connects waits until
+// Serve is called. Only the user whose process this is may connect.
+func Listen(socket string) (*net.UnixListener, error) {
 	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove the socket of another life: %w", err)
+		return nil, fmt.Errorf("remove the socket of another life: %w", err)
 	}
 	listener, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: socket, Net: "unixpacket"})
 	if err != nil {
-		return fmt.Errorf("listen for those who want nft: %w", err)
+		return nil, fmt.Errorf("listen for those who want nft: %w", err)
 	}
+	if err := os.Chmod(socket, 0o600); err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	return listener, nil
+}
+
+// Serve lends to whoever connects to the listener, until ctx is done; it closes the listener and ends the processes
+// that nobody has.
+func (k *Keeper) Serve(ctx context.Context, listener *net.UnixListener) error {
 	stop := context.AfterFunc(ctx, func() { _ = listener.Close() })
 	defer stop()
 	defer k.close()
-	if err := os.Chmod(socket, 0o600); err != nil {
-		return errors.Join(err, listener.Close())
-	}
 	for {
 		connection, err := listener.AcceptUnix()
 		if ctx.Err() != nil {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("accept one who wants nft: %w", err)
+			return errors.Join(fmt.Errorf("accept one who wants nft: %w", err), listener.Close())
 		}
 		go k.lend(ctx, connection)
 	}

@@ -47,9 +47,13 @@ func newBench(t *testing.T) *bench {
 
 func (b *bench) serve(path string) {
 	b.t.Helper()
+	listener, err := keeper.Listen(b.socket)
+	if err != nil {
+		b.t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(b.t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- keeper.New(path, slog.New(slog.DiscardHandler)).Serve(ctx, b.socket) }()
+	go func() { ended <- keeper.New(path, slog.New(slog.DiscardHandler)).Serve(ctx, listener) }()
 	b.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -57,12 +61,6 @@ func (b *bench) serve(path string) {
 		}
 	})
 	b.t.Cleanup(b.stop)
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); <-time.After(time.Millisecond) {
-		if _, err := os.Stat(b.socket); err == nil {
-			return
-		}
-	}
-	b.t.Fatal("the keeper does not listen")
 }
 
 // namespace returns the path of a new network namespace, which is there until the test ends.
